@@ -1,0 +1,59 @@
+"""Checks of a message that depend on settings or look deeper than a schema can."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from memory.errors import InvalidFieldError
+from memory.messages import NewMessage
+
+METADATA_MAX_BYTES = 16_384
+METADATA_MAX_DEPTH = 8
+# PostgreSQL and JavaScript agree on integers of this size; larger ones lose digits on the way.
+INTEGER_LIMIT = 2**63
+EARLIEST = datetime(1000, 1, 1, tzinfo=UTC)
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+
+
+def check_message(message: NewMessage, content_max_chars: int) -> None:
+    """Raise `InvalidFieldError` for the first field of `message` that cannot be stored."""
+    check_text("content", message.content, content_max_chars)
+    check_text("conversation_id", message.conversation_id, 128)
+    _check_metadata(message.metadata)
+    if message.created_at and not EARLIEST < message.created_at < LATEST:
+        raise InvalidFieldError("created_at", "must lie between the years 1000 and 9000")
+
+
+def check_text(field: str, value: str, max_chars: int) -> None:
+    """Raise `InvalidFieldError` when `value` is too long or is not storable Unicode text."""
+    if len(value) > max_chars:
+        raise InvalidFieldError(field, f"is longer than {max_chars} characters")
+    if "\0" in value:
+        raise InvalidFieldError(field, "has a NUL character")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidFieldError(field, "has a lone surrogate, which is not Unicode text") from None
+
+
+def _check_metadata(metadata: dict[str, Any]) -> None:
+    _check_value(metadata, METADATA_MAX_DEPTH)
+    if len(msgspec.json.encode(metadata)) > METADATA_MAX_BYTES:
+        raise InvalidFieldError("metadata", f"is larger than {METADATA_MAX_BYTES} bytes as JSON")
+
+
+def _check_value(value: Any, depth: int) -> None:
+    match value:
+        case str():
+            check_text("metadata", value, METADATA_MAX_BYTES)
+        case bool() | float() | None:
+            pass
+        case int():
+            if not -INTEGER_LIMIT <= value < INTEGER_LIMIT:
+                raise InvalidFieldError("metadata", "has an integer of more than 64 bits")
+        case dict() | list():
+            if depth == 0:
+                raise InvalidFieldError("metadata", f"is nested over {METADATA_MAX_DEPTH} deep")
+            for item in value if isinstance(value, list) else [*value.keys(), *value.values()]:
+                _check_value(item, depth - 1)

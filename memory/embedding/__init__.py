@@ -1,0 +1,1 @@
+"""Embedding models, one provider a file, behind the `Embedder` protocol."""

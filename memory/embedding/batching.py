@@ -1,0 +1,25 @@
+"""Embedding whole contents, long ones in parts."""
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
+import numpy as np
+
+from memory.embedding.protocol import Embedder, Vectors
+
+
+def embed_contents(embedder: Embedder, contents: Sequence[str]) -> list[Vectors]:
+    """The vectors of each content, one array of shape (parts, dimensions) a content."""
+    parts = [embedder.split(content) for content in contents]
+    vectors = embedder.embed([part for of_one in parts for part in of_one])
+    ends = accumulate((len(of_one) for of_one in parts), initial=0)
+    return [vectors[start:end] for start, end in pairwise(ends)]
+
+
+def embed_query(embedder: Embedder, query: str) -> Vectors:
+    """The unit vector of `query`, shape (dimensions,).
+
+    A query longer than the model's window is the mean of its parts, so that none of it is lost.
+    """
+    mean = embedder.embed(embedder.split(query), "query").mean(axis=0)
+    return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)

@@ -1,0 +1,73 @@
+"""The errors of the service.
+
+MemoryLayerError
+├── SettingsError               a setting is wrong; the start ends
+├── EmbeddingError
+│   ├── EmbeddingUnavailableError   the provider cannot answer now; try again later
+│   ├── EmbeddingRejectedError      the provider will not take this text
+│   └── EmbeddingSetupError         a model, package or key is missing
+├── ModelMismatchError          the store's active model is another one
+├── SchemaOutdatedError         the database's schema is older than this version needs
+├── InvalidFieldError           a field of a request has a value that it does not take
+├── MessageNotFoundError
+└── IdempotencyError
+    ├── IdempotencyConflictError    the key was used with another body
+    └── IdempotencyGoneError        what the key created has been deleted since
+"""
+
+
+class MemoryLayerError(Exception):
+    """Any failure that the service names."""
+
+
+class SettingsError(MemoryLayerError):
+    """A setting is wrong; the message names the variable and what it takes."""
+
+
+class EmbeddingError(MemoryLayerError):
+    """A text could not be embedded."""
+
+
+class EmbeddingUnavailableError(EmbeddingError):
+    """The provider cannot answer now; the same call may succeed later."""
+
+
+class EmbeddingRejectedError(EmbeddingError):
+    """The provider refuses this input; the same call will fail again."""
+
+
+class EmbeddingSetupError(EmbeddingError):
+    """A model, package or key that the provider needs is missing; the message says which."""
+
+
+class ModelMismatchError(MemoryLayerError):
+    """The store's vectors are of another model than the one that is configured."""
+
+
+class SchemaOutdatedError(MemoryLayerError):
+    """The database's schema is older than this version needs."""
+
+
+class InvalidFieldError(MemoryLayerError):
+    """A field of a request has a value that it does not take."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class MessageNotFoundError(MemoryLayerError):
+    """No such message."""
+
+
+class IdempotencyError(MemoryLayerError):
+    """A repeated Idempotency-Key cannot be answered with the first answer."""
+
+
+class IdempotencyConflictError(IdempotencyError):
+    """The Idempotency-Key was used with another body."""
+
+
+class IdempotencyGoneError(IdempotencyError):
+    """The message that this Idempotency-Key created has been deleted since."""

@@ -1,0 +1,169 @@
+"""The settings of every process: `MEMORY_*` variables and a `.env` file, read once and frozen."""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, get_args, get_type_hints
+
+import dotenv
+import msgspec
+import platformdirs
+from msgspec import Meta
+
+from memory.errors import SettingsError
+from memory.urls import postgres_url, redis_url
+
+PREFIX = "MEMORY_"
+SECRETS = frozenset(
+    {"api_keys", "database_url", "gemini_api_key", "openai_api_key", "redis_url", "flower_auth"}
+)
+# An empty value of these means "off"; of all others, "not set".
+EMPTY_IS_A_VALUE = frozenset({"global_rate_limit", "tenant_rate_limit"})
+# Read and checked, so that a `.env` written for them starts, but without effect so far.
+WITHOUT_EFFECT = frozenset(
+    {
+        "global_rate_limit",
+        "tenant_rate_limit",
+        "retention_max_age_days",
+        "retention_importance_threshold",
+        "retention_delete_after_days",
+        "retention_schedule_seconds",
+        "retention_tenants",
+    }
+)
+
+Provider = Literal["onnx", "sentence_transformer", "google_gemini", "openai", "mock"]
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Field `x` is read from `MEMORY_X`; `docs/settings.md` says what each one does."""
+
+    environment: str = "development"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    metrics_enabled: bool = True
+    data_dir: str = ""
+
+    database_url: str = ""
+    database_pool_size: Positive = 20
+    database_max_overflow: Annotated[int, Meta(ge=0)] = 10
+    sql_echo: bool = False
+    redis_url: str = ""
+
+    api_host: str = "127.0.0.1"
+    api_port: Port = 8000
+    api_keys: str = ""
+    allowed_origins: str = ""
+    request_max_bytes: Positive = 1_048_576
+    batch_max_bytes: Positive = 16 * 1_048_576
+    content_max_chars: Positive = 100_000
+    request_timeout_seconds: Seconds = 30.0
+    global_rate_limit: str = "200/minute"
+    tenant_rate_limit: str = "120/minute"
+
+    async_embeddings: bool = True
+    embedding_provider: Provider = "onnx"
+    embedding_model_name: str = ""
+    embedding_dimensions: Annotated[int, Meta(ge=1, le=4000)] | None = None
+    embedding_max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
+    embedding_lease_seconds: Seconds = 60.0
+    gemini_api_key: str = ""
+    gemini_base_url: str = ""
+    openai_api_key: str = ""
+    openai_base_url: str = ""
+    openai_api_version: str = ""
+
+    sweep_interval_seconds: Seconds = 15.0
+    worker_concurrency: Positive = 1
+    flower_host: str = "127.0.0.1"
+    flower_port: Port = 5555
+    flower_auth: str = ""
+
+    retention_max_age_days: Positive = 30
+    retention_importance_threshold: Share = 0.35
+    retention_delete_after_days: Positive = 90
+    retention_schedule_seconds: Positive = 86_400
+    retention_tenants: str = "*"
+
+    health_embed_check_enabled: bool = False
+    readiness_embed_timeout_seconds: Seconds = 3.0
+    require_redis_in_production: bool = False
+
+    @property
+    def data_folder(self) -> Path:
+        """Where the embedded servers keep their data: `data_dir`, or the user's data folder."""
+        return Path(self.data_dir or platformdirs.user_data_dir("ai-memory-layer")).expanduser()
+
+    @property
+    def operator_keys(self) -> frozenset[str]:
+        """The keys of `api_keys`, which may use every tenant."""
+        return frozenset(split_list(self.api_keys))
+
+
+def split_list(value: str) -> list[str]:
+    """The entries of a comma-separated setting, blanks dropped."""
+    return [entry.strip() for entry in value.split(",") if entry.strip()]
+
+
+def variable(field: str) -> str:
+    """The environment variable of a settings field."""
+    return PREFIX + field.upper()
+
+
+def load_settings(
+    environ: Mapping[str, str] | None = None, dotenv_file: Path | None = None
+) -> Settings:
+    """Settings from `environ` (default: the process's) over `dotenv_file` (default: `./.env`).
+
+    Raises `SettingsError`, naming the variable, when a value is not what the setting takes.
+    """
+    given = _given(os.environ if environ is None else environ, dotenv_file or Path(".env"))
+    known = Settings.__struct_fields__
+    values = {name: value for name, value in given.items() if name in known}
+    try:
+        settings = msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(_explain(error, values)) from None
+    return msgspec.structs.replace(
+        settings,
+        database_url=settings.database_url and postgres_url(settings.database_url),
+        redis_url=settings.redis_url and redis_url(settings.redis_url),
+    )
+
+
+def unknown_settings(environ: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """`MEMORY_*` names that no setting has, each with the nearest known name or None."""
+    given = _given(os.environ if environ is None else environ, Path(".env"))
+    known = [variable(field) for field in Settings.__struct_fields__]
+    unknown = sorted(variable(name) for name in given if name not in Settings.__struct_fields__)
+    return {name: next(iter(difflib.get_close_matches(name, known, n=1)), None) for name in unknown}
+
+
+def settings_without_effect(environ: Mapping[str, str] | None = None) -> list[str]:
+    """The variables that are set and that this version does not act on yet."""
+    given = _given(os.environ if environ is None else environ, Path(".env"))
+    return sorted(variable(name) for name in WITHOUT_EFFECT & given.keys())
+
+
+def _given(environ: Mapping[str, str], dotenv_file: Path) -> dict[str, str]:
+    merged = {**dotenv.dotenv_values(dotenv_file), **environ}
+    stripped = {
+        key.removeprefix(PREFIX).lower(): value.strip()
+        for key, value in merged.items()
+        if key.startswith(PREFIX) and value is not None
+    }
+    return {key: value for key, value in stripped.items() if value or key in EMPTY_IS_A_VALUE}
+
+
+def _explain(error: msgspec.ValidationError, values: Mapping[str, str]) -> str:
+    message, _, path = str(error).partition(" - at `$.")
+    field = re.sub(r"\W.*", "", path)
+    shown = "(secret)" if field in SECRETS else repr(values.get(field, ""))
+    if message.startswith("Invalid enum value"):
+        message = f"expected one of {', '.join(get_args(get_type_hints(Settings)[field]))}"
+    return f"{variable(field)}={shown}: {message}"

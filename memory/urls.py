@@ -1,0 +1,52 @@
+"""URLs of the servers as people write them, made into the one form that the service uses."""
+
+import re
+from urllib.parse import parse_qsl, quote, urlencode
+
+from memory.errors import SettingsError
+
+SCHEMES = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+asyncpg"}
+REDIS_SCHEMES = {"redis", "rediss", "unix"}
+HOST_AND_PORT = r"(\[[^\[\]]*\]|[^:\[\]]*)(:\d{1,5})?"
+
+
+def postgres_url(url: str) -> str:
+    """`url` as `postgresql://...` for libpq; asyncpg's `ssl=` becomes `sslmode=`.
+
+    Raises `SettingsError` when it is not the URL of a PostgreSQL database.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme.split("+")[0].lower() == "sqlite":
+        raise SettingsError(
+            "MEMORY_DATABASE_URL: SQLite cannot search vectors. Leave the variable unset and"
+            " `aiml up` runs an embedded PostgreSQL, or give a postgresql:// URL."
+        )
+    place, _, query = rest.partition("?")
+    if scheme.lower() not in SCHEMES or not place or not _has_good_port(place):
+        raise SettingsError(
+            "MEMORY_DATABASE_URL: expected postgresql://user:password@host:5432/database"
+        )
+    options = [_sslmode(key, value) for key, value in parse_qsl(query)]
+    # libpq takes a plus sign for itself, so that a space must be a percent code.
+    return f"postgresql://{place}" + ("?" + urlencode(options, quote_via=quote) if options else "")
+
+
+def redis_url(url: str) -> str:
+    """`url` as it is; raises `SettingsError` when it is not the URL of a Redis server."""
+    scheme, _, rest = url.partition("://")
+    if scheme not in REDIS_SCHEMES or not rest or not _has_good_port(rest.partition("?")[0]):
+        raise SettingsError("MEMORY_REDIS_URL: expected redis://:password@host:6379/0")
+    return url
+
+
+def _has_good_port(place: str) -> bool:
+    host = place.rpartition("@")[2].partition("/")[0]
+    return re.fullmatch(HOST_AND_PORT, host) is not None
+
+
+def _sslmode(key: str, value: str) -> tuple[str, str]:
+    if key != "ssl":
+        return key, value
+    return "sslmode", {"true": "require", "1": "require", "false": "disable"}.get(
+        value.lower(), value
+    )

@@ -1,0 +1,145 @@
+"""Settings: defaults, where they are read from, and what a wrong one says."""
+
+from pathlib import Path
+
+import pytest
+
+from memory.errors import SettingsError
+from memory.settings import SECRETS, Settings, load_settings, split_list, unknown_settings, variable
+
+DOCUMENTED = {
+    "retention_max_age_days": 30,
+    "retention_importance_threshold": 0.35,
+    "retention_tenants": "*",
+    "global_rate_limit": "200/minute",
+    "tenant_rate_limit": "120/minute",
+    "request_max_bytes": 1_048_576,
+    "batch_max_bytes": 16 * 1_048_576,
+    "request_timeout_seconds": 30.0,
+    "database_pool_size": 20,
+    "readiness_embed_timeout_seconds": 3.0,
+    "content_max_chars": 100_000,
+    "async_embeddings": True,
+    "embedding_provider": "onnx",
+    "embedding_dimensions": None,
+    "api_host": "127.0.0.1",
+    "api_port": 8000,
+    "flower_port": 5555,
+}
+
+
+@pytest.mark.parametrize("field", DOCUMENTED)
+def test_documented_default(field: str) -> None:
+    assert getattr(load_settings({}), field) == DOCUMENTED[field]
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    Path(".env").write_text("MEMORY_API_PORT=1\nMEMORY_API_HOST=0.0.0.0\n")
+    settings = load_settings({"MEMORY_API_PORT": "2"})
+    assert (settings.api_port, settings.api_host) == (2, "0.0.0.0")
+
+
+def test_a_file_of_another_name(tmp_path: Path) -> None:
+    file = tmp_path / "other.env"
+    file.write_text('export MEMORY_ENVIRONMENT="production"  # a comment\nPATH=/nowhere\n')
+    assert load_settings({}, file).environment == "production"
+
+
+def test_the_process_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMORY_ENVIRONMENT", "staging")
+    assert load_settings().environment == "staging"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "read"),
+    [
+        ("async_embeddings", "false", False),
+        ("async_embeddings", "True", True),
+        ("async_embeddings", "0", False),
+        ("api_port", " 8001 ", 8001),
+        ("request_timeout_seconds", "5", 5.0),
+        ("embedding_dimensions", "256", 256),
+        ("embedding_provider", "mock", "mock"),
+    ],
+)
+def test_values_are_read_as_what_they_are(field: str, value: str, read: object) -> None:
+    found = getattr(load_settings({variable(field): value}), field)
+    assert found == read
+    assert type(found) is type(read)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "takes"),
+    [
+        ("api_port", "70000", "65535"),
+        ("api_port", "http", "int"),
+        ("database_pool_size", "0", ">= 1"),
+        ("request_timeout_seconds", "nan", "float"),
+        ("request_timeout_seconds", "0", "> 0"),
+        ("retention_importance_threshold", "1.5", "<= 1"),
+        ("async_embeddings", "perhaps", "bool"),
+        ("embedding_provider", "word2vec", "onnx, sentence_transformer, google_gemini"),
+        ("log_level", "LOUD", "DEBUG, INFO, WARNING, ERROR"),
+    ],
+)
+def test_a_wrong_value_names_its_variable_and_what_it_takes(
+    field: str, value: str, takes: str
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings({variable(field): value})
+    assert variable(field) in str(raised.value)
+    assert value in str(raised.value)
+    assert takes in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("field", ["database_url", "redis_url"])
+def test_a_wrong_url_is_named_and_not_shown(field: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings({variable(field): "host/hunter2"})
+    assert variable(field) in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_all_that_is_secret_counts_as_secret() -> None:
+    suspicious = {
+        field
+        for field in Settings.__struct_fields__
+        if field.endswith(("_key", "_keys", "_auth", "_password", "_token", "database_url"))
+    }
+    assert suspicious <= SECRETS
+
+
+def test_an_unknown_name_comes_with_the_nearest_known_one() -> None:
+    given = {"MEMORY_API_PROT": "1", "MEMORY_XYZZY": "1", "MEMORY_API_PORT": "1", "OTHER": "1"}
+    assert unknown_settings(given) == {"MEMORY_API_PROT": "MEMORY_API_PORT", "MEMORY_XYZZY": None}
+    load_settings({"MEMORY_API_PROT": "1"})
+
+
+def test_an_empty_value_is_not_set() -> None:
+    empty = {variable(field): "" for field in Settings.__struct_fields__}
+    settings = load_settings(empty)
+    assert settings.api_port == 8000
+    assert settings.embedding_dimensions is None
+    assert settings.retention_tenants == "*"
+
+
+def test_an_empty_rate_limit_is_off() -> None:
+    settings = load_settings({"MEMORY_GLOBAL_RATE_LIMIT": "", "MEMORY_TENANT_RATE_LIMIT": " "})
+    assert (settings.global_rate_limit, settings.tenant_rate_limit) == ("", "")
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(AttributeError):
+        Settings().api_port = 1  # type: ignore[misc]
+
+
+def test_a_database_url_is_made_ours() -> None:
+    settings = load_settings({"MEMORY_DATABASE_URL": "postgresql+asyncpg://u:p@h/db?ssl=true"})
+    assert settings.database_url == "postgresql://u:p@h/db?sslmode=require"
+
+
+def test_lists_drop_blanks() -> None:
+    assert split_list(" a, ,b,") == ["a", "b"]
+    assert Settings(api_keys=",one,, two ").operator_keys == {"one", "two"}
+    assert not Settings().operator_keys

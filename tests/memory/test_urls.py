@@ -1,0 +1,100 @@
+"""URLs of databases and brokers, as people write them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import make_url
+
+from memory.errors import SettingsError
+from memory.urls import SCHEMES, postgres_url, redis_url
+
+
+@pytest.mark.parametrize("scheme", [*sorted(SCHEMES), "POSTGRESQL"])
+def test_every_way_to_say_postgresql(scheme: str) -> None:
+    assert postgres_url(f"{scheme}://u:p@h:5433/db") == "postgresql://u:p@h:5433/db"
+
+
+@pytest.mark.parametrize(
+    ("ssl", "sslmode"),
+    [
+        ("true", "require"),
+        ("True", "require"),
+        ("1", "require"),
+        ("false", "disable"),
+        ("prefer", "prefer"),
+        ("verify-full", "verify-full"),
+    ],
+)
+def test_asyncpgs_ssl_is_libpqs_sslmode(ssl: str, sslmode: str) -> None:
+    url = postgres_url(f"postgresql+asyncpg://h/db?ssl={ssl}&application_name=x")
+    assert url == f"postgresql://h/db?sslmode={sslmode}&application_name=x"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "u:p%40%2F@h/db",
+        "u:a:b@h:5432/db",
+        "[::1]:5432/db",
+        "h/db",
+        "u@/db?host=%2Ftmp",
+        "/db?host=%2Ftmp",
+    ],
+)
+def test_what_needs_no_change_has_none(rest: str) -> None:
+    assert postgres_url(f"postgresql://{rest}") == f"postgresql://{rest}"
+
+
+def test_a_space_in_an_option_reaches_libpq_as_one() -> None:
+    url = postgres_url("postgresql://h/db?options=-c+jit%3Doff")
+    assert conninfo_to_dict(url)["options"] == "-c jit=off"
+    assert make_url(url).query["options"] == "-c jit=off"
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:///memory.db", "sqlite+aiosqlite:///:memory:", "SQLite://"]
+)
+def test_sqlite_gets_an_answer_that_says_what_to_use(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"SQLite.*aiml up.*postgresql://"):
+        postgres_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "postgresql://",
+        "mysql://h/db",
+        "h/db",
+        "postgresql://h:port/db",
+        "postgresql://[::1/db",
+        "postgresql://a:1,b:2/db",
+    ],
+)
+def test_what_is_no_url_of_a_database(url: str) -> None:
+    with pytest.raises(SettingsError, match="MEMORY_DATABASE_URL: expected postgresql://"):
+        postgres_url(url)
+
+
+@given(st.text(alphabet="abp19:/@[].,?&=%#+ \0é", max_size=30))
+def test_a_url_is_refused_or_serves(rest: str) -> None:
+    try:
+        url = postgres_url(f"postgresql://{rest}")
+    except SettingsError:
+        return
+    assert postgres_url(url) == url
+    assert make_url(url).drivername == "postgresql"
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h", "redis://:p@h:6379/0", "rediss://u:p@h/1", "unix:///tmp/r.sock?db=1"]
+)
+def test_a_url_of_redis(url: str) -> None:
+    assert redis_url(url) == url
+
+
+@pytest.mark.parametrize("url", ["h:6379", "http://h", "redis://", "redis://h:port/0"])
+def test_what_is_no_url_of_redis(url: str) -> None:
+    with pytest.raises(SettingsError, match="MEMORY_REDIS_URL: expected redis://"):
+        redis_url(url)
