@@ -1,0 +1,59 @@
+"""Connections: one login, and a role a process, so that row-level security holds in each."""
+
+from typing import Any, Literal
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from memory.settings import Settings
+
+Role = Literal["memory_api", "memory_worker"]
+
+CONNECT_TIMEOUT_SECONDS = 5
+POOL_TIMEOUT_SECONDS = 5
+# A statement that takes longer is ended by the server; the request has long timed out.
+STATEMENT_TIMEOUT_MS = {"memory_api": 30_000, "memory_worker": 60_000}
+
+
+def api_engine(settings: Settings) -> AsyncEngine:
+    """The API's pool, which sees only the tenants that a transaction names."""
+    return create_async_engine(
+        _driver_url(settings.database_url),
+        **_options(settings, "memory_api", settings.database_pool_size),
+    )
+
+
+def worker_engine(settings: Settings) -> Engine:
+    """A worker process's pool; a task uses one connection at a time."""
+    return create_engine(
+        _driver_url(settings.database_url), **_options(settings, "memory_worker", 2)
+    )
+
+
+def _driver_url(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def _options(settings: Settings, role: Role, size: int) -> dict[str, Any]:
+    session = {
+        "role": role,
+        "statement_timeout": STATEMENT_TIMEOUT_MS[role],
+        "idle_in_transaction_session_timeout": 60_000,
+        "hnsw.iterative_scan": "relaxed_order",
+        "timezone": "UTC",
+    }
+    return {
+        "pool_size": size,
+        "max_overflow": settings.database_max_overflow,
+        "pool_timeout": POOL_TIMEOUT_SECONDS,
+        "pool_pre_ping": True,
+        "pool_recycle": 1800,
+        "echo": settings.sql_echo,
+        # Parameters hold what people said; neither a log nor an error may.
+        "hide_parameters": True,
+        "connect_args": {
+            "application_name": role,
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "options": " ".join(f"-c {name}={value}" for name, value in session.items()),
+        },
+    }

@@ -1,0 +1,5 @@
+"""Whether the database answers."""
+
+from sqlalchemy import text
+
+ANSWERS = text("/* answers */ select 1")

@@ -1,0 +1,113 @@
+"""Storing and reading messages."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Row, Select, select, text
+
+from db.tables import messages
+from memory.messages import Message, NewMessage
+
+# One statement stores a group of requests. A row whose Idempotency-Key is taken is left out;
+# `insert ... on conflict` waits for another writer that is about to commit the same key, so of
+# two requests at once one stores and the other finds what was stored. Keys go in in order, so
+# that two groups that share keys cannot wait for each other.
+INSERT_MESSAGES = text("""
+/* insert_messages */
+with input as (
+  select * from unnest(
+    cast(:tenant_id as text[]), cast(:id as uuid[]), cast(:conversation_id as text[]),
+    cast(:role as text[]), cast(:content as text[]), cast(:metadata as jsonb[]),
+    cast(:importance_score as float8[]), cast(:importance_override as float8[]),
+    cast(:embedding_status as text[]), cast(:created_at as timestamptz[]),
+    cast(:updated_at as timestamptz[]), cast(:key as text[]), cast(:digest as bytea[])
+  ) with ordinality as input (
+    tenant_id, id, conversation_id, role, content, metadata, importance_score,
+    importance_override, embedding_status, created_at, updated_at, key, digest, place)
+), fresh as (
+  insert into idempotency_keys (tenant_id, key, digest, message_ids)
+  select tenant_id, key, min(digest), array_agg(id order by place)
+  from input where key is not null
+  group by tenant_id, key order by tenant_id, key
+  on conflict (tenant_id, key) do update
+    set digest = excluded.digest, message_ids = excluded.message_ids, created_at = now()
+    where idempotency_keys.created_at < now() - interval '24 hours'
+  returning tenant_id, key
+)
+insert into messages (
+  tenant_id, id, conversation_id, role, content, metadata, importance_score,
+  importance_override, embedding_status, created_at, ingested_at, updated_at)
+select tenant_id, id, conversation_id, role, content, metadata, importance_score,
+  importance_override, embedding_status, created_at, updated_at, updated_at
+from input left join fresh using (tenant_id, key)
+where input.key is null or fresh.key is not null
+order by place
+returning id
+""")
+
+IDEMPOTENT_REQUEST = text("""
+/* idempotent_request */
+select digest, message_ids from idempotency_keys where tenant_id = :tenant_id and key = :key
+""")
+
+PURGE_IDEMPOTENCY_KEYS = text("""
+/* purge_idempotency_keys */
+delete from idempotency_keys where (tenant_id, key) in (
+  select tenant_id, key from idempotency_keys
+  where created_at < now() - interval '24 hours'
+  limit :most for update skip locked)
+""")
+
+# Across tenants: the one look-up of an operator who knows an id and not its tenant.
+TENANT_OF_MESSAGE = text("/* tenant_of_message */ select tenant_of_message(:id)")
+
+
+STORED_AS_THEY_ARE = (
+    "tenant_id",
+    "id",
+    "conversation_id",
+    "role",
+    "content",
+    "importance_score",
+    "embedding_status",
+    "created_at",
+    "updated_at",
+)
+
+
+def insert_parameters(
+    rows: Sequence[tuple[NewMessage, Message, str | None, bytes | None]],
+) -> dict[str, list[Any]]:
+    """The arrays of `INSERT_MESSAGES` for rows of (request, message, idempotency key, digest)."""
+    stored = [message for _, message, _, _ in rows]
+    return {
+        **{name: [getattr(message, name) for message in stored] for name in STORED_AS_THEY_ARE},
+        "metadata": [msgspec.json.encode(message.metadata).decode() for message in stored],
+        "importance_override": [new.importance_override for new, _, _, _ in rows],
+        "key": [key for _, _, key, _ in rows],
+        "digest": [digest for _, _, _, digest in rows],
+    }
+
+
+def messages_by_id(tenant_id: str, ids: Sequence[UUID]) -> Select[Any]:
+    """The stored messages of `ids`, in no order; read each with `message_from_row`."""
+    return select(
+        messages.c.id,
+        messages.c.tenant_id,
+        messages.c.conversation_id,
+        messages.c.role,
+        messages.c.content,
+        messages.c.metadata_.label("metadata"),
+        messages.c.importance_score,
+        messages.c.embedding_status,
+        messages.c.created_at,
+        messages.c.updated_at,
+        messages.c.embedding_error,
+    ).where(messages.c.tenant_id == tenant_id, messages.c.id.in_(ids))
+
+
+def message_from_row(row: Row[Any]) -> Message:
+    """The message of a row of `messages_by_id`."""
+    return Message(**row._mapping)

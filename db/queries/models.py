@@ -1,0 +1,28 @@
+"""Embedding models: which one the store's searches use, and its index."""
+
+from sqlalchemy import TextClause, select, text
+
+from db.tables import embedding_models
+
+ACTIVE_MODEL = select(
+    embedding_models.c.id, embedding_models.c.name, embedding_models.c.dimensions
+).where(embedding_models.c.active)
+
+INSERT_ACTIVE_MODEL = text(
+    "insert into embedding_models (name, dimensions, active) values (:name, :dimensions, true)"
+    " on conflict (name, dimensions) do update set active = true"
+    " returning id, name, dimensions"
+)
+
+
+def hnsw_index(model_id: int, dimensions: int) -> TextClause:
+    """The index of one model's vectors.
+
+    Partial, because it would refuse a row of another model's dimensions. For a model that has
+    no vectors yet: on one that has, a plain build locks out writers.
+    """
+    return text(
+        f"create index if not exists message_embeddings_hnsw_{int(model_id)} on message_embeddings"
+        f" using hnsw ((embedding::halfvec({int(dimensions)})) halfvec_cosine_ops)"
+        f" where model_id = {int(model_id)}"
+    )

@@ -1,0 +1,98 @@
+"""Each process sees what its role may see, whatever the statement says."""
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.engine import api_engine, worker_engine
+from db.queries.messages import TENANT_OF_MESSAGE
+from db.sessions import tenant_transaction
+from memory.settings import Settings
+from tests.db.rows import add_message
+
+EVERY_MESSAGE = text("select tenant_id from messages order by tenant_id")
+TENANT_TABLES = text("""
+select c.relname, c.relrowsecurity,
+  (select a.attname from pg_index i join pg_attribute a
+     on a.attrelid = c.oid and a.attnum = i.indkey[0]
+   where i.indrelid = c.oid and i.indisprimary) as first_key
+from pg_class c join pg_attribute t on t.attrelid = c.oid and t.attname = 'tenant_id'
+where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace
+""")
+
+
+@pytest.fixture
+async def engine(settings: Settings, owner: Connection):
+    add_message(owner, "acme")
+    add_message(owner, "globex")
+    engine = api_engine(settings)
+    yield engine
+    await engine.dispose()
+
+
+async def test_the_api_sees_the_tenants_it_names(engine: AsyncEngine) -> None:
+    async with tenant_transaction(engine, ["acme"]) as connection:
+        assert (await connection.scalars(EVERY_MESSAGE)).all() == ["acme"]
+    async with tenant_transaction(engine, ["globex", "acme"]) as connection:
+        assert (await connection.scalars(EVERY_MESSAGE)).all() == ["acme", "globex"]
+
+
+async def test_without_a_name_the_api_sees_nothing(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        assert (await connection.scalars(EVERY_MESSAGE)).all() == []
+
+
+async def test_a_name_ends_with_its_transaction(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        await connection.execute(text("select set_config('memory.tenants', 'acme', true)"))
+        await connection.commit()
+        assert (await connection.scalars(EVERY_MESSAGE)).all() == []
+
+
+async def test_the_api_cannot_write_for_a_tenant_that_it_does_not_name(engine: AsyncEngine) -> None:
+    move = text("update messages set tenant_id = 'globex' where tenant_id = 'acme'")
+    with pytest.raises(ProgrammingError, match="row-level security"):
+        async with tenant_transaction(engine, ["acme"]) as connection:
+            await connection.execute(move)
+
+
+async def test_the_look_up_by_id_gives_the_tenant_and_no_more(
+    engine: AsyncEngine, owner: Connection
+) -> None:
+    message_id = add_message(owner, "initech")
+    async with engine.connect() as connection:
+        assert await connection.scalar(TENANT_OF_MESSAGE, {"id": message_id}) == "initech"
+        assert (await connection.scalars(EVERY_MESSAGE)).all() == []
+
+
+def test_the_worker_sees_all_and_may_not_change_the_schema(
+    settings: Settings, owner: Connection
+) -> None:
+    add_message(owner, "acme")
+    add_message(owner, "globex")
+    engine = worker_engine(settings)
+    with engine.connect() as connection:
+        assert connection.scalars(EVERY_MESSAGE).all() == ["acme", "globex"]
+        with pytest.raises(ProgrammingError, match="must be owner"):
+            connection.execute(text("drop table messages"))
+    engine.dispose()
+
+
+def test_no_role_of_ours_bypasses_row_level_security(owner: Connection) -> None:
+    rows = owner.execute(
+        text(
+            "select rolbypassrls, rolsuper, rolcanlogin from pg_roles"
+            " where rolname in ('memory_api', 'memory_worker')"
+        )
+    ).all()
+    assert len(rows) == 2
+    assert not any(any(row) for row in rows)
+
+
+def test_every_tenant_table_is_locked_and_keyed_by_its_tenant(owner: Connection) -> None:
+    tables = owner.execute(TENANT_TABLES).all()
+    assert {table.relname for table in tables} >= {"messages", "message_embeddings"}
+    for table in tables:
+        assert table.relrowsecurity, table.relname
+        assert table.first_key == "tenant_id", table.relname
