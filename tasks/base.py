@@ -1,0 +1,63 @@
+"""What every task shares, and what a worker process does before its first."""
+
+import os
+import signal
+import sys
+from typing import Any
+
+import celery
+import structlog
+from celery.signals import setup_logging, task_postrun, task_prerun, worker_process_init
+
+from memory.errors import EmbeddingSetupError, ModelMismatchError, SchemaOutdatedError
+from memory.logs import configure_logging
+from tasks.resources import Resources
+
+log = structlog.get_logger(__name__)
+
+
+class Task(celery.Task):  # type: ignore[misc]
+    """A task with its process's connections and model at hand."""
+
+    @property
+    def resources(self) -> Resources:
+        """The connections and the model of this process."""
+        resources: Resources = self.app.resources
+        return resources
+
+
+@setup_logging.connect
+def log_as_the_service_does(**_: Any) -> None:
+    """Take the place of Celery's own logging."""
+    process = "beat" if "beat" in sys.argv else "worker"
+    configure_logging(celery.current_app.resources.settings.log_level, process)
+
+
+@worker_process_init.connect
+def warm_up(**_: Any) -> None:
+    """Load the model before the first task; end the worker when it must not serve this store.
+
+    What may pass by itself, such as a database that is down, is left to the tasks.
+    """
+    resources: Resources = celery.current_app.resources
+    try:
+        resources.embedder.embed(["warm"])
+        log.info("worker_ready", model=resources.embedder.model, model_id=resources.model_id)
+    except (EmbeddingSetupError, ModelMismatchError, SchemaOutdatedError) as error:
+        log.error("worker_refuses_to_start", reason=str(error))
+        os.kill(os.getppid(), signal.SIGTERM)
+    except Exception as error:
+        log.warning("worker_not_warm", reason=type(error).__name__)
+
+
+@task_prerun.connect
+def name_the_task_in_logs(task: Task, task_id: str, **_: Any) -> None:
+    """Put the task, and the requests that it works for, into each log line."""
+    requests = (task.request.headers or {}).get("request_ids", [])
+    structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id, request_ids=requests)
+
+
+@task_postrun.connect
+def forget_the_task_in_logs(**_: Any) -> None:
+    """End what `name_the_task_in_logs` began."""
+    structlog.contextvars.unbind_contextvars("task", "task_id", "request_ids")

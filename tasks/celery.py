@@ -1,0 +1,12 @@
+"""The Celery application of workers, beat and Flower: `celery -A tasks.celery ...` or `aiml`."""
+
+from celery import Celery
+
+from memory.settings import load_settings
+from tasks.configuration import celery_configuration
+from tasks.resources import Resources
+
+settings = load_settings()
+app = Celery("memory", task_cls="tasks.base:Task")
+app.conf.update(celery_configuration(settings))
+app.resources = Resources(settings)

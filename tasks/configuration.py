@@ -1,0 +1,54 @@
+"""How Celery is set up: a pure function from the service's settings to Celery's."""
+
+from typing import Any
+
+from beat_schedule import beat_schedule
+from memory.settings import Settings
+
+# No task runs longer than this: long work is cut into slices that send themselves again.
+TASK_SECONDS = 60
+VISIBILITY_SECONDS = 120
+SOCKET_SECONDS = 5
+BEAT_LOCK_SECONDS = 30
+
+EMBEDDINGS = "embeddings"
+MAINTENANCE = "maintenance"
+
+
+def celery_configuration(settings: Settings) -> dict[str, Any]:
+    """Celery's settings for the broker at `settings.redis_url`."""
+    return {
+        "broker_url": settings.redis_url,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_connection_timeout": SOCKET_SECONDS,
+        "broker_transport_options": {
+            # A killed worker's tasks come back after this long, found within the interval.
+            "visibility_timeout": VISIBILITY_SECONDS,
+            "unacked_restore_interval": 10,
+            "socket_timeout": SOCKET_SECONDS,
+            "socket_connect_timeout": SOCKET_SECONDS,
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+        },
+        "task_ignore_result": True,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_soft_time_limit": TASK_SECONDS - 5,
+        "task_time_limit": TASK_SECONDS,
+        "worker_prefetch_multiplier": 1,
+        "worker_concurrency": settings.worker_concurrency,
+        "worker_send_task_events": True,
+        "task_send_sent_event": True,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "task_default_queue": MAINTENANCE,
+        "task_routes": {"embed_messages": {"queue": EMBEDDINGS}},
+        "imports": ("tasks.embedding", "tasks.housekeeping"),
+        "timezone": "UTC",
+        "beat_schedule": beat_schedule(settings),
+        "beat_max_loop_interval": 5,
+        "redbeat_redis_url": settings.redis_url,
+        "redbeat_lock_timeout": BEAT_LOCK_SECONDS,
+        "redbeat_key_prefix": "memory:redbeat",
+    }

@@ -1,0 +1,182 @@
+"""Embedding: what was posted, and what was left behind."""
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import structlog
+from celery import shared_task
+from sqlalchemy import Row
+
+from db.queries.embeddings import (
+    CLAIM_PENDING,
+    FAIL_EXHAUSTED,
+    OVERDUE,
+    RELEASE_CLAIM,
+    WAITING,
+    WRITE_VECTORS,
+    vector_parameters,
+)
+from memory.embedding.batching import embed_contents
+from memory.embedding.protocol import Vectors
+from memory.errors import EmbeddingError, EmbeddingRejectedError
+from tasks.base import Task
+from tasks.resources import Resources
+from tasks.sending import queue_depth, send_embedding
+
+log = structlog.get_logger(__name__)
+
+# A claim is sized to be embedded within seconds: so many messages, so many characters.
+CLAIM_MESSAGES = 64
+CLAIM_CHARACTERS = 60_000
+# A task that has worked this long leaves the rest of its messages to another.
+TASK_ENOUGH_SECONDS = 20
+RETRY_DELAY_SECONDS = 30
+# A message younger than this is still on its way through the broker.
+SWEEP_GRACE_SECONDS = 10
+SWEEP_MESSAGES = 5_000
+# With more tasks than this in the queue the workers have enough to do.
+SWEEP_QUEUE_DEPTH = 100
+
+
+class Claimed(NamedTuple):
+    """A message that is this task's to embed, until its claim runs out."""
+
+    id: UUID
+    content: str
+    version: int
+
+
+@shared_task(name="embed_messages", base=Task, bind=True)
+def embed_messages(task: Task, messages: dict[str, list[str]], alone: bool = False) -> None:
+    """Embed the pending ones of `messages` (tenant to ids), with others that wait beside them."""
+    task.resources.check_model()
+    enough = time.monotonic() + TASK_ENOUGH_SECONDS
+    for tenant_id, named in messages.items():
+        left = [UUID(message_id) for message_id in named]
+        while left and time.monotonic() < enough:
+            claimed = claim(task.resources, tenant_id, left[:CLAIM_MESSAGES], alone)
+            embed_claimed(task.resources, tenant_id, claimed)
+            done = {message.id for message in claimed} or set(left[:CLAIM_MESSAGES])
+            left = [message_id for message_id in left if message_id not in done]
+        if left:
+            send_embedding(task.app, {tenant_id: left})
+
+
+@shared_task(name="sweep_pending", base=Task, bind=True)
+def sweep_pending(task: Task) -> None:
+    """Send what was committed and not embedded: lost by the broker, or by a worker that died."""
+    attempts = {"max_attempts": task.resources.settings.embedding_max_attempts}
+    scope = {**attempts, "grace": SWEEP_GRACE_SECONDS, "most": SWEEP_MESSAGES}
+    with task.resources.engine.begin() as connection:
+        failed = connection.execute(FAIL_EXHAUSTED, attempts).all()
+        overdue = connection.execute(OVERDUE, scope).all()
+    for row in failed:
+        log.error("embedding_given_up", tenant_id=row.tenant_id, message_id=str(row.id))
+    room = max(0, SWEEP_QUEUE_DEPTH - queue_depth(task.app))
+    lots = sweep_lots(overdue)[:room]
+    for tenant_id, ids, alone in lots:
+        send_embedding(task.app, {tenant_id: ids}, alone=alone)
+    if overdue:
+        log.info("swept", overdue=len(overdue), tasks=len(lots))
+
+
+def sweep_lots(overdue: Sequence[Row[Any]]) -> list[tuple[str, list[UUID], bool]]:
+    """Tasks for `overdue` rows, as (tenant, ids, alone): what failed before goes alone."""
+    untried: dict[str, list[UUID]] = defaultdict(list)
+    for row in overdue:
+        if row.embedding_attempts == 0:
+            untried[row.tenant_id].append(row.id)
+    return [
+        (tenant_id, ids[start : start + CLAIM_MESSAGES], False)
+        for tenant_id, ids in untried.items()
+        for start in range(0, len(ids), CLAIM_MESSAGES)
+    ] + [(row.tenant_id, [row.id], True) for row in overdue if row.embedding_attempts > 0]
+
+
+def claim(resources: Resources, tenant_id: str, ids: Sequence[UUID], alone: bool) -> list[Claimed]:
+    """Claim the pending ones of `ids`, with others of the tenant up to a full batch.
+
+    `alone` claims a message that failed before, and nothing beside it.
+    """
+    with resources.engine.begin() as connection:
+        if not alone and len(ids) < CLAIM_MESSAGES:
+            waiting = connection.execute(WAITING, {"tenant_id": tenant_id, "most": CLAIM_MESSAGES})
+            ids = list(dict.fromkeys([*ids, *waiting.scalars()]))[:CLAIM_MESSAGES]
+        rows = connection.execute(
+            CLAIM_PENDING,
+            {
+                "tenant_id": tenant_id,
+                "ids": ids,
+                "alone": alone,
+                "lease": resources.settings.embedding_lease_seconds,
+                "max_attempts": resources.settings.embedding_max_attempts,
+                "budget": CLAIM_CHARACTERS,
+            },
+        )
+        return [Claimed(*row) for row in rows]
+
+
+def embed_claimed(resources: Resources, tenant_id: str, claimed: Sequence[Claimed]) -> None:
+    """Store the vectors of `claimed`, or free each for a later try with the reason noted."""
+    if not claimed:
+        return
+    started = time.perf_counter()
+    try:
+        vectors = embed_contents(resources.embedder, [message.content for message in claimed])
+    except EmbeddingRejectedError as error:
+        # One of them is at fault; alone, each shows whether it is the one.
+        release(resources, tenant_id, claimed, error, hopeless=len(claimed) == 1, delay=0)
+    except Exception as error:
+        release(resources, tenant_id, claimed, error)
+    else:
+        write(resources, tenant_id, claimed, vectors)
+        took = round((time.perf_counter() - started) * 1000)
+        log.info("embedded", tenant_id=tenant_id, messages=len(claimed), milliseconds=took)
+
+
+def write(
+    resources: Resources, tenant_id: str, claimed: Sequence[Claimed], vectors: Sequence[Vectors]
+) -> None:
+    """Store `vectors`, one array a message, where the message is still what was claimed."""
+    ids = [message.id for message in claimed]
+    with resources.engine.begin() as connection:
+        connection.execute(
+            WRITE_VECTORS,
+            {
+                "tenant_id": tenant_id,
+                "model_id": resources.model_id,
+                "ids": ids,
+                "versions": [message.version for message in claimed],
+                **vector_parameters(list(zip(ids, vectors, strict=True))),
+            },
+        )
+
+
+def release(
+    resources: Resources,
+    tenant_id: str,
+    claimed: Sequence[Claimed],
+    error: Exception,
+    *,
+    hopeless: bool = False,
+    delay: float = RETRY_DELAY_SECONDS,
+) -> None:
+    """Free `claimed` for a later try, or fail them when they are `hopeless` or out of tries."""
+    reason = str(error) if isinstance(error, EmbeddingError) else type(error).__name__
+    with resources.engine.begin() as connection:
+        connection.execute(
+            RELEASE_CLAIM,
+            {
+                "tenant_id": tenant_id,
+                "ids": [message.id for message in claimed],
+                "versions": [message.version for message in claimed],
+                "error": reason,
+                "hopeless": hopeless,
+                "delay": delay,
+                "max_attempts": resources.settings.embedding_max_attempts,
+            },
+        )
+    log.warning("embedding_failed", tenant_id=tenant_id, messages=len(claimed), reason=reason)

@@ -1,0 +1,20 @@
+"""Clearing away what has served its time."""
+
+import structlog
+from celery import shared_task
+
+from db.queries.messages import PURGE_IDEMPOTENCY_KEYS
+from tasks.base import Task
+
+log = structlog.get_logger(__name__)
+
+PURGE_KEYS = 10_000
+
+
+@shared_task(name="purge_idempotency_keys", base=Task, bind=True)
+def purge_idempotency_keys(task: Task) -> None:
+    """Delete idempotency keys that are over a day old, a bounded number a run."""
+    with task.resources.engine.begin() as connection:
+        purged = connection.execute(PURGE_IDEMPOTENCY_KEYS, {"most": PURGE_KEYS}).rowcount
+    if purged:
+        log.info("purged_idempotency_keys", keys=purged)

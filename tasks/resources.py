@@ -1,0 +1,39 @@
+"""What a worker process opens once and keeps: its connections and its embedding model."""
+
+from functools import cached_property
+
+from sqlalchemy import Engine
+
+from db.engine import worker_engine
+from db.migrating import register_model
+from memory.embedding.protocol import Embedder
+from memory.embedding.select import create_embedder
+from memory.settings import Settings
+
+
+class Resources:
+    """Opened on first use, which must come after the fork: no thread or socket survives it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The process's connection pool, as the worker's role."""
+        return worker_engine(self.settings)
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The configured embedding model."""
+        return create_embedder(self.settings)
+
+    @cached_property
+    def model_id(self) -> int:
+        """The active model's id; raises `ModelMismatchError` when it is not this embedder's."""
+        return register_model(
+            self.settings.database_url, self.embedder.model, self.embedder.dimensions
+        )
+
+    def check_model(self) -> None:
+        """Raise what forbids or prevents writing vectors, before a message is claimed for it."""
+        _ = self.model_id

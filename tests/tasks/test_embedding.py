@@ -1,0 +1,208 @@
+"""The outbox: who may embed what, and what becomes of it when something fails."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+from sqlalchemy import Connection, text
+
+from memory.embedding.protocol import Purpose, Vectors
+from memory.errors import EmbeddingRejectedError, EmbeddingUnavailableError
+from memory.settings import Settings
+from tasks.embedding import CLAIM_CHARACTERS, CLAIM_MESSAGES, claim, embed_claimed, sweep_lots
+from tasks.resources import Resources
+from tests.db.rows import add_message
+
+ONE = text(
+    "select embedding_status as status, embedding_attempts as attempts, embedding_error as error,"
+    " claimed_until > now() as held, claimed_until - now() as wait"
+    " from messages where id = :id"
+)
+VECTORS = text("select count(*) from message_embeddings where message_id = :id")
+
+
+@pytest.fixture
+def resources(settings: Settings) -> Iterator[Resources]:
+    resources = Resources(settings)
+    resources.check_model()
+    yield resources
+    resources.engine.dispose()
+
+
+class Broken:
+    """An embedder that fails as it is told."""
+
+    model, dimensions = "mock", 384
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def split(self, text: str) -> list[str]:
+        return [text]
+
+    def embed(self, texts: Sequence[str], purpose: Purpose = "document") -> Vectors:
+        raise self.error
+
+
+def state(owner: Connection, message_id: UUID) -> Any:
+    return owner.execute(ONE, {"id": message_id}).one()
+
+
+def ids(claimed: Sequence[Any]) -> set[UUID]:
+    return {message.id for message in claimed}
+
+
+def test_a_claimed_message_is_embedded(resources: Resources, owner: Connection) -> None:
+    message_id = add_message(owner)
+    embed_claimed(resources, "acme", claim(resources, "acme", [message_id], False))
+    assert state(owner, message_id).status == "completed"
+    assert owner.scalar(VECTORS, {"id": message_id}) == 1
+
+
+def test_what_is_claimed_is_left_alone(resources: Resources, owner: Connection) -> None:
+    message_id = add_message(owner)
+    assert ids(claim(resources, "acme", [message_id], False)) == {message_id}
+    assert claim(resources, "acme", [message_id], False) == []
+    assert claim(resources, "acme", [message_id], True) == []
+
+
+def test_a_claim_that_ran_out_is_free_again_alone(resources: Resources, owner: Connection) -> None:
+    message_id = add_message(owner, attempts=1, claimed_for=-1)
+    assert claim(resources, "acme", [message_id], False) == []
+    assert ids(claim(resources, "acme", [message_id], True)) == {message_id}
+
+
+def test_an_earlier_failure_is_never_claimed_with_others(
+    resources: Resources, owner: Connection
+) -> None:
+    failed = add_message(owner, attempts=1, claimed_for=-1)
+    fresh = add_message(owner)
+    assert ids(claim(resources, "acme", [failed, fresh], False)) == {fresh}
+
+
+def test_a_claim_fills_up_with_what_waits_in_the_tenant(
+    resources: Resources, owner: Connection
+) -> None:
+    named, waiting = add_message(owner), add_message(owner)
+    other = add_message(owner, "globex")
+    claimed = ids(claim(resources, "acme", [named], False))
+    assert claimed == {named, waiting}
+    assert other not in claimed
+
+
+def test_a_claim_has_a_bounded_size(resources: Resources, owner: Connection) -> None:
+    long = [add_message(owner, content="x" * (CLAIM_CHARACTERS // 2 + 1)) for _ in range(3)]
+    assert ids(claim(resources, "acme", long, False)) == set(long[:2])
+    short = [add_message(owner, "globex") for _ in range(CLAIM_MESSAGES + 5)]
+    assert len(claim(resources, "globex", short[:1], False)) == CLAIM_MESSAGES
+
+
+def test_a_message_of_the_greatest_length_is_claimed(
+    resources: Resources, owner: Connection
+) -> None:
+    message_id = add_message(owner, content="x" * 100_000)
+    assert ids(claim(resources, "acme", [message_id], False)) == {message_id}
+
+
+def test_a_changed_message_keeps_no_vector_of_its_old_words(
+    resources: Resources, owner: Connection
+) -> None:
+    message_id = add_message(owner)
+    claimed = claim(resources, "acme", [message_id], False)
+    owner.execute(text("update messages set content = 'new', content_version = 2"))
+    embed_claimed(resources, "acme", claimed)
+    assert state(owner, message_id).status == "pending"
+    assert owner.scalar(VECTORS, {"id": message_id}) == 0
+
+
+def test_a_deleted_message_leaves_nothing(resources: Resources, owner: Connection) -> None:
+    message_id = add_message(owner)
+    claimed = claim(resources, "acme", [message_id], False)
+    owner.execute(text("delete from messages"))
+    embed_claimed(resources, "acme", claimed)
+    assert owner.scalar(VECTORS, {"id": message_id}) == 0
+
+
+def test_embedding_twice_is_as_embedding_once(resources: Resources, owner: Connection) -> None:
+    message_id = add_message(owner)
+    claimed = claim(resources, "acme", [message_id], False)
+    embed_claimed(resources, "acme", claimed)
+    embed_claimed(resources, "acme", claimed)
+    assert owner.scalar(VECTORS, {"id": message_id}) == 1
+
+
+def test_a_provider_that_is_away_costs_an_attempt_and_a_wait(
+    resources: Resources, owner: Connection
+) -> None:
+    message_id = add_message(owner)
+    claimed = claim(resources, "acme", [message_id], False)
+    vars(resources)["embedder"] = Broken(EmbeddingUnavailableError("no answer"))
+    embed_claimed(resources, "acme", claimed)
+    after = state(owner, message_id)
+    assert (after.status, after.attempts, after.error) == ("pending", 1, "no answer")
+    assert 25 < after.wait.total_seconds() <= 30
+    assert owner.scalar(VECTORS, {"id": message_id}) == 0
+
+
+def test_the_last_attempt_that_fails_ends_it(resources: Resources, owner: Connection) -> None:
+    message_id = add_message(owner, attempts=4)
+    claimed = claim(resources, "acme", [message_id], True)
+    vars(resources)["embedder"] = Broken(EmbeddingUnavailableError("no answer"))
+    embed_claimed(resources, "acme", claimed)
+    assert state(owner, message_id).status == "failed"
+    assert claim(resources, "acme", [message_id], True) == []
+
+
+def test_a_refused_text_fails_alone_and_at_once(resources: Resources, owner: Connection) -> None:
+    refused, beside = add_message(owner), add_message(owner)
+    claimed = claim(resources, "acme", [refused, beside], False)
+    vars(resources)["embedder"] = Broken(EmbeddingRejectedError("too rude"))
+    embed_claimed(resources, "acme", claimed)
+    assert {state(owner, refused).status, state(owner, beside).status} == {"pending"}
+    embed_claimed(resources, "acme", claim(resources, "acme", [refused], True))
+    assert state(owner, refused).status == "failed"
+    assert state(owner, beside).status == "pending"
+
+
+def test_an_unforeseen_error_is_kept_without_its_words(
+    resources: Resources, owner: Connection
+) -> None:
+    message_id = add_message(owner, content="my secret")
+    claimed = claim(resources, "acme", [message_id], False)
+    vars(resources)["embedder"] = Broken(ValueError("cannot read: my secret"))
+    embed_claimed(resources, "acme", claimed)
+    assert state(owner, message_id).error == "ValueError"
+
+
+def test_a_long_message_has_a_vector_a_part(resources: Resources, owner: Connection) -> None:
+    message_id = add_message(owner)
+
+    class Halves(Broken):
+        def split(self, text: str) -> list[str]:
+            return [text[:2], text[2:]]
+
+        def embed(self, texts: Sequence[str], purpose: Purpose = "document") -> Vectors:
+            return np.eye(384, dtype=np.float32)[: len(texts)]
+
+    claimed = claim(resources, "acme", [message_id], False)
+    vars(resources)["embedder"] = Halves(ValueError())
+    embed_claimed(resources, "acme", claimed)
+    assert owner.scalar(VECTORS, {"id": message_id}) == 2
+
+
+def test_sweep_lots_keeps_what_failed_apart(owner: Connection) -> None:
+    fresh = [add_message(owner) for _ in range(CLAIM_MESSAGES + 1)]
+    failed = add_message(owner, attempts=2)
+    rows = owner.execute(
+        text("select tenant_id, id, embedding_attempts from messages order by id")
+    ).all()
+    lots = sweep_lots(rows)
+    assert [(len(ids), alone) for _, ids, alone in lots] == [
+        (CLAIM_MESSAGES, False),
+        (1, False),
+        (1, True),
+    ]
+    assert lots[-1][1] == [failed]
+    assert [id_ for _, ids, alone in lots if not alone for id_ in ids] == fresh
