@@ -1,0 +1,156 @@
+"""`/v1/admin`: is it alive, is it well, may it get traffic."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Literal
+
+import msgspec
+import structlog
+from litestar import Response, get
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.runtime import NamedRuntime, Runtime
+from db.queries.health import ANSWERS
+from memory.embedding.protocol import Embedder
+
+DATABASE_SECONDS = 2.0
+VERSION = version("ai-memory-layer")
+
+Check = Literal["up", "down", "not_used", "not_checked"]
+
+log = structlog.get_logger(__name__)
+
+
+class Live(msgspec.Struct, frozen=True):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """How the service is. `latency_ms` is the database's, null when it is down."""
+
+    status: Literal["ok", "down"]
+    database: Check
+    timestamp: datetime
+    latency_ms: float | None
+    uptime_seconds: float
+    environment: str
+    version: str
+    last_retention_run: datetime | None = None
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the process may get traffic, and why not."""
+
+    status: Literal["ready", "degraded", "unavailable"]
+    database: Check
+    redis: Check
+    embedding: Check
+    reasons: list[str]
+
+
+@get("/v1/admin/live", tags=["admin"])
+async def live() -> Live:
+    """Touches nothing: a process that answers is alive."""
+    return Live()
+
+
+@get("/v1/admin/health", tags=["admin"])
+async def health(runtime: NamedRuntime) -> Response[Health]:
+    """The state of the service; 503 when its database is down."""
+    latency = await database_latency_ms(runtime)
+    found = Health(
+        status="down" if latency is None else "ok",
+        database="down" if latency is None else "up",
+        timestamp=datetime.now(UTC),
+        latency_ms=latency,
+        uptime_seconds=round(time.monotonic() - runtime.started, 3),
+        environment=runtime.settings.environment,
+        version=VERSION,
+    )
+    return Response(found, status_code=503 if latency is None else 200)
+
+
+@get("/v1/admin/readiness", tags=["admin"])
+async def readiness(runtime: NamedRuntime) -> Response[Readiness]:
+    """503 only when requests would fail; what merely makes them worse is `degraded`."""
+    latency, redis, embedding = await asyncio.gather(
+        database_latency_ms(runtime), redis_check(runtime), embedding_check(runtime)
+    )
+    found = judge(runtime, "down" if latency is None else "up", redis, embedding)
+    return Response(found, status_code=503 if found.status == "unavailable" else 200)
+
+
+def judge(runtime: Runtime, database: Check, redis: Check, embedding: Check) -> Readiness:
+    """What the checks mean for traffic."""
+    redis_counts = runtime.settings.require_redis_in_production
+    fatal = ["The database is down."] if database == "down" else []
+    if database == "up" and not runtime.ready:
+        fatal.append(runtime.obstacle)
+    faults = (
+        ["Redis is down: messages wait for the sweep to be embedded."] if redis == "down" else []
+    )
+    if redis_counts:
+        fatal, faults = fatal + faults, []
+    if embedding == "down":
+        faults.append("The embedding provider does not answer.")
+    return Readiness(
+        status="unavailable" if fatal else "degraded" if faults else "ready",
+        database=database,
+        redis=redis,
+        embedding=embedding,
+        reasons=fatal + faults,
+    )
+
+
+async def database_latency_ms(runtime: Runtime) -> float | None:
+    """The time of one round trip in milliseconds, None when there is none."""
+    started = time.perf_counter()
+    try:
+        async with asyncio.timeout(DATABASE_SECONDS), runtime.engine.connect() as connection:
+            await connection.execute(ANSWERS)
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        log.warning("database_down", reason=type(error).__name__)
+        return None
+    return round((time.perf_counter() - started) * 1000, 3)
+
+
+async def redis_check(runtime: Runtime) -> Check:
+    """Whether Redis answers; it is not used when messages are embedded inline."""
+    if runtime.redis is None:
+        return "not_used"
+    try:
+        await runtime.redis.ping()
+    except (RedisError, OSError, TimeoutError):
+        return "down"
+    return "up"
+
+
+async def embedding_check(runtime: Runtime) -> Check:
+    """Whether the provider embeds a word in time, if the settings ask for that."""
+    if not runtime.settings.health_embed_check_enabled:
+        return "not_checked"
+    if runtime.embedder is None:
+        return "down"
+    # One at a time: a provider that hangs must not hold a thread for each that asks.
+    if runtime.probe is None or runtime.probe.done():
+        runtime.probe = asyncio.create_task(asyncio.to_thread(embeds, runtime.embedder))
+    try:
+        async with asyncio.timeout(runtime.settings.readiness_embed_timeout_seconds):
+            return "up" if await asyncio.shield(runtime.probe) else "down"
+    except TimeoutError:
+        return "down"
+
+
+def embeds(embedder: Embedder) -> bool:
+    """Whether the provider embeds a word, whatever it fails with."""
+    try:
+        embedder.embed(["ready"], "query")
+    except Exception as error:
+        log.warning("embedding_down", reason=type(error).__name__)
+        return False
+    return True

@@ -1,0 +1,54 @@
+"""The composition root of the API: settings in, an ASGI application out."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import prometheus_client
+from litestar import Litestar, Response, get
+from litestar.config.cors import CORSConfig
+from litestar.di import Provide
+
+from api import admin, memory, messages, problems
+from api.gate import Gate
+from api.metrics import Metrics
+from api.openapi import docs_asset, openapi_config
+from api.runtime import Runtime
+from memory.settings import Settings, load_settings, split_list
+
+
+def create_app(settings: Settings | None = None) -> Gate:
+    """The whole API as one ASGI application, its lifespan included."""
+    settings = settings or load_settings()
+    metrics = Metrics()
+    runtime = Runtime(settings, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        async with runtime.running():
+            yield
+
+    @get("/metrics", include_in_schema=False, sync_to_thread=False)
+    def metrics_page() -> Response[bytes]:
+        content = prometheus_client.generate_latest(metrics.registry)
+        return Response(content, media_type=prometheus_client.CONTENT_TYPE_LATEST)
+
+    origins = split_list(settings.allowed_origins)
+    app = Litestar(
+        route_handlers=[
+            messages.messages_router(settings.batch_max_bytes),
+            memory.search,
+            admin.live,
+            admin.health,
+            admin.readiness,
+            docs_asset,
+            *([metrics_page] if settings.metrics_enabled else []),
+        ],
+        dependencies={"runtime": Provide(lambda: runtime, sync_to_thread=False)},
+        exception_handlers={Exception: problems.handle},
+        lifespan=[lifespan],
+        logging_config=None,
+        openapi_config=openapi_config(),
+        request_max_body_size=settings.request_max_bytes,
+        cors_config=CORSConfig(allow_origins=origins) if origins else None,
+    )
+    return Gate(app, settings, metrics)

@@ -1,0 +1,105 @@
+"""Request bodies: read as JSON, with an error that names the field at fault."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from litestar import Request
+
+from api.problems import FieldError, ProblemError, invalid
+from memory.checks import check_message
+from memory.errors import InvalidFieldError
+from memory.messages import BATCH_MAX_MESSAGES, NewMessage
+
+NEW_MESSAGE = msgspec.json.Decoder(NewMessage)
+
+
+class RawBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A batch with its messages undecoded, so that each can fail by itself."""
+
+    messages: list[msgspec.Raw]
+    partial: bool = False
+
+
+RAW_BATCH = msgspec.json.Decoder(RawBatch)
+
+
+def check_json(request: Request[Any, Any, Any]) -> None:
+    """Raise a 415 unless the body is said to be JSON."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise ProblemError(415, "unsupported-media-type", "Send a body of application/json.")
+
+
+def read_message(body: bytes, content_max_chars: int) -> NewMessage:
+    """The message in `body`; raises the 400 that says what is wrong with it."""
+    message = _decoded(body, content_max_chars)
+    if isinstance(message, FieldError):
+        raise invalid([message])
+    return message
+
+
+def read_batch(
+    body: bytes, content_max_chars: int
+) -> tuple[list[tuple[int, NewMessage]], list[FieldError]]:
+    """The valid messages of a batch with their places, and what is wrong with the others.
+
+    Raises a 400 with all errors when any message is wrong and the batch is not `partial`, or
+    when none is right.
+    """
+    try:
+        batch = RAW_BATCH.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid([field_error(error)]) from None
+    if not 1 <= len(batch.messages) <= BATCH_MAX_MESSAGES:
+        count = len(batch.messages)
+        reason = f"takes 1 to {BATCH_MAX_MESSAGES} messages, not {count}"
+        raise invalid([FieldError("messages", reason)])
+    decoded = [_decoded(raw, content_max_chars) for raw in batch.messages]
+    errors = [
+        FieldError(each.field, each.message, index)
+        for index, each in enumerate(decoded)
+        if isinstance(each, FieldError)
+    ]
+    messages = [(index, each) for index, each in enumerate(decoded) if isinstance(each, NewMessage)]
+    if errors and (not batch.partial or not messages):
+        raise invalid(errors)
+    return messages, errors
+
+
+def read_idempotency_key(
+    request: Request[Any, Any, Any], messages: Sequence[NewMessage]
+) -> str | None:
+    """The Idempotency-Key of `request`, None without one; raises a 400 for an unusable one."""
+    key: str | None = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
+        raise invalid([FieldError("Idempotency-Key", "takes 1 to 255 printable ASCII characters")])
+    if len({message.tenant_id for message in messages}) > 1:
+        reason = "goes with messages of one tenant only"
+        raise invalid([FieldError("Idempotency-Key", reason)])
+    return key
+
+
+def field_error(error: Exception) -> FieldError:
+    """The field that a decoding error is about, and what is wrong with it."""
+    if isinstance(error, RecursionError):
+        return FieldError("", "The JSON is nested too deep.")
+    if isinstance(error, UnicodeDecodeError):
+        return FieldError("", "The body is not UTF-8.")
+    message, _, path = str(error).partition(" - at `$.")
+    named = re.search(r"(?:required|unknown) field `([^`]*)`", message)
+    return FieldError(named[1] if named else re.sub(r"\W.*", "", path), message)
+
+
+def _decoded(body: bytes | msgspec.Raw, content_max_chars: int) -> NewMessage | FieldError:
+    try:
+        message = NEW_MESSAGE.decode(body)
+        check_message(message, content_max_chars)
+    except InvalidFieldError as error:
+        return FieldError(error.field, error.message)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return field_error(error)
+    return message

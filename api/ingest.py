@@ -1,0 +1,212 @@
+"""Storing messages: concurrent requests go into the database together, one statement a group."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from db.queries.embeddings import INSERT_VECTORS, vector_parameters
+from db.queries.messages import (
+    IDEMPOTENT_REQUEST,
+    INSERT_MESSAGES,
+    insert_parameters,
+    message_from_row,
+    messages_by_id,
+)
+from db.sessions import tenant_transaction
+from memory.embedding.protocol import Vectors
+from memory.errors import IdempotencyConflictError, IdempotencyGoneError
+from memory.messages import Message, NewMessage
+
+GROUP_MESSAGES = 500
+WRITERS = 2
+# Longer than the server lets a statement take. A connection that has died in silence would
+# otherwise hold its writer, and with it all who post, for as long as TCP hopes.
+STORE_SECONDS = 35
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An Idempotency-Key and a digest of the request that came with it."""
+
+    value: str
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a request: its messages, and whether an earlier request stored them."""
+
+    messages: list[Message]
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """Messages to store as one: all of them or none. With a key they are of one tenant."""
+
+    messages: Sequence[tuple[NewMessage, Message]]
+    key: Key | None = None
+    vectors: Sequence[Vectors] = ()
+    model_id: int = 0
+    done: asyncio.Future[Stored] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    @property
+    def identity(self) -> tuple[str, str] | None:
+        """The tenant and key that no other request may store under."""
+        return (self.messages[0][1].tenant_id, self.key.value) if self.key else None
+
+
+class Ingest:
+    """Gathers the requests that wait and stores them in groups.
+
+    While a group is on its way to the database the next one fills up, so groups are as large as
+    the load makes them and a lone request waits for nothing.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._waiting: asyncio.Queue[Request] = asyncio.Queue()
+        self._writers: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to store."""
+        self._writers = [asyncio.create_task(self._write()) for _ in range(WRITERS)]
+
+    async def stop(self) -> None:
+        """Store what waits, then end."""
+        await self._waiting.join()
+        for writer in self._writers:
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await writer
+
+    async def store(self, request: Request) -> Stored:
+        """Commit `request` and give what is stored.
+
+        A caller that is cancelled cancels neither its group nor the commit. Raises
+        `IdempotencyError`, or SQLAlchemy's errors when the database fails.
+        """
+        self._waiting.put_nowait(request)
+        return await asyncio.shield(request.done)
+
+    async def _write(self) -> None:
+        while True:
+            group = [await self._waiting.get()]
+            size = len(group[0].messages)
+            while size < GROUP_MESSAGES and not self._waiting.empty():
+                group.append(self._waiting.get_nowait())
+                size += len(group[-1].messages)
+            try:
+                await self._store_group(group)
+            finally:
+                for _ in group:
+                    self._waiting.task_done()
+
+    async def _store_group(self, group: list[Request]) -> None:
+        first, repeated = split_repeated(group)
+        await self._try_together(first)
+        # A key that came twice in one group: the second finds what the first has stored.
+        for request in repeated:
+            await self._try_together([request])
+
+    async def _try_together(self, group: list[Request]) -> None:
+        try:
+            async with asyncio.timeout(STORE_SECONDS):
+                outcomes = await self._store_all(group)
+        except (DataError, IntegrityError) as error:
+            if len(group) == 1:
+                settle(group[0], error)
+            # One of them is bad: each alone, so that no other fails with it.
+            for request in group if len(group) > 1 else ():
+                await self._try_together([request])
+        except Exception as error:
+            for request in group:
+                settle(request, error)
+        else:
+            for request, outcome in zip(group, outcomes, strict=True):
+                settle(request, outcome)
+
+    async def _store_all(self, group: list[Request]) -> list[Stored | Exception]:
+        tenants = {message.tenant_id for request in group for _, message in request.messages}
+        rows = [
+            (
+                new,
+                message,
+                *((request.key.value, request.key.digest) if request.key else (None,) * 2),
+            )
+            for request in group
+            for new, message in request.messages
+        ]
+        async with tenant_transaction(self._engine, tenants) as connection:
+            inserted = set(
+                (await connection.execute(INSERT_MESSAGES, insert_parameters(rows))).scalars()
+            )
+            fresh = [request.messages[0][1].id in inserted for request in group]
+            await store_vectors(
+                connection, [request for request, new in zip(group, fresh, strict=True) if new]
+            )
+            return [
+                Stored([message for _, message in request.messages], replayed=False)
+                if new
+                else await replay(connection, request)
+                for request, new in zip(group, fresh, strict=True)
+            ]
+
+
+def split_repeated(group: Sequence[Request]) -> tuple[list[Request], list[Request]]:
+    """The requests that can be stored together, and those whose key is among them already."""
+    first: list[Request] = []
+    repeated: list[Request] = []
+    seen: set[tuple[str, str]] = set()
+    for request in group:
+        (repeated if request.identity in seen else first).append(request)
+        if request.identity:
+            seen.add(request.identity)
+    return first, repeated
+
+
+def settle(request: Request, outcome: Stored | Exception) -> None:
+    """Give `request` its outcome; nobody may be waiting for it any more."""
+    if isinstance(outcome, Stored):
+        request.done.set_result(outcome)
+        return
+    request.done.set_exception(outcome)
+    # Read once, or asyncio reports an error that nobody fetched when the caller has gone.
+    request.done.exception()
+
+
+async def store_vectors(connection: AsyncConnection, requests: Sequence[Request]) -> None:
+    """Store the vectors of requests that were embedded before they were stored."""
+    embedded = [
+        (message, vectors)
+        for request in requests
+        for (_, message), vectors in zip(request.messages, request.vectors, strict=False)
+    ]
+    if not embedded:
+        return
+    parameters = vector_parameters([(message.id, vectors) for message, vectors in embedded])
+    tenant_of = {message.id: message.tenant_id for message, _ in embedded}
+    parameters["tenant_ids"] = [tenant_of[id_] for id_ in parameters["part_ids"]]
+    await connection.execute(INSERT_VECTORS, {**parameters, "model_id": requests[0].model_id})
+
+
+async def replay(connection: AsyncConnection, request: Request) -> Stored | Exception:
+    """What the first request with this key stored; an error when that was another request."""
+    if request.key is None or request.identity is None:
+        return LookupError("a message without a key was not stored")
+    tenant_id, value = request.identity
+    found = await connection.execute(IDEMPOTENT_REQUEST, {"tenant_id": tenant_id, "key": value})
+    row = found.one()
+    if bytes(row.digest) != request.key.digest:
+        return IdempotencyConflictError("This Idempotency-Key was used with another body.")
+    stored = await connection.execute(messages_by_id(tenant_id, row.message_ids))
+    by_id = {each.id: message_from_row(each) for each in stored}
+    if len(by_id) < len(row.message_ids):
+        return IdempotencyGoneError("What this Idempotency-Key stored has been deleted since.")
+    return Stored([by_id[id_] for id_ in row.message_ids], replayed=True)

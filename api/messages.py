@@ -1,0 +1,128 @@
+"""`/v1/messages`: storing messages and reading one."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+from litestar import Request, Response, Router, get, post
+from litestar.params import PathParameter, QueryParameter, RawBody
+
+from api.bodies import check_json, read_batch, read_idempotency_key, read_message
+from api.ingest import Key, Stored
+from api.ingest import Request as StoreRequest
+from api.openapi import documented_body
+from api.runtime import NamedRuntime, Runtime
+from db.queries.messages import TENANT_OF_MESSAGE, message_from_row, messages_by_id
+from db.sessions import tenant_transaction
+from memory.embedding.batching import embed_contents
+from memory.errors import InvalidFieldError, MessageNotFoundError
+from memory.messages import (
+    TENANT_PATTERN,
+    Message,
+    MessageBatch,
+    NewMessage,
+    RowError,
+    StoredBatch,
+    accept,
+    request_digest,
+)
+
+HttpRequest = Request[Any, Any, Any]
+Answer = TypeVar("Answer")
+
+
+@post("/v1/messages", operation_class=documented_body(NewMessage), status_code=202)
+async def create_message(
+    request: HttpRequest, runtime: NamedRuntime, body: RawBody
+) -> Response[Message]:
+    """Store a message. 202 means that it is durable; its vector follows."""
+    check_json(request)
+    new = read_message(body, runtime.settings.content_max_chars)
+    stored = await store(request, runtime, [new])
+    return answer(runtime, stored, stored.messages[0])
+
+
+@post("/v1/messages/batch", operation_class=documented_body(MessageBatch), status_code=202)
+async def create_messages(
+    request: HttpRequest, runtime: NamedRuntime, body: RawBody
+) -> Response[StoredBatch]:
+    """Store up to 1,000 messages: all or none, or with `partial` those that are valid."""
+    check_json(request)
+    numbered, errors = read_batch(body, runtime.settings.content_max_chars)
+    stored = await store(request, runtime, [new for _, new in numbered])
+    rejected = [
+        RowError(index=error.index or 0, field=error.field, message=error.message)
+        for error in errors
+    ]
+    batch = StoredBatch(stored=len(stored.messages), items=stored.messages, errors=rejected)
+    return answer(runtime, stored, batch)
+
+
+@get("/v1/messages/{message_id:str}")
+async def get_message(
+    request: HttpRequest,
+    runtime: NamedRuntime,
+    message_id: Annotated[str, PathParameter(description="The message's id, a UUID.")],
+    tenant_id: Annotated[
+        str | None, QueryParameter(min_length=1, max_length=64, pattern=TENANT_PATTERN)
+    ] = None,
+) -> Message:
+    """A stored message, and how far its embedding is."""
+    try:
+        wanted = UUID(message_id)
+    except ValueError:
+        raise InvalidFieldError("message_id", "is not a UUID") from None
+    if tenant_id is None:
+        async with runtime.engine.connect() as connection:
+            tenant_id = await connection.scalar(TENANT_OF_MESSAGE, {"id": wanted})
+    if tenant_id is None:
+        raise MessageNotFoundError
+    request.scope["tenant_id"] = tenant_id  # type: ignore[typeddict-unknown-key]
+    async with tenant_transaction(runtime.engine, [tenant_id]) as connection:
+        row = (await connection.execute(messages_by_id(tenant_id, [wanted]))).one_or_none()
+    if row is None:
+        raise MessageNotFoundError
+    return message_from_row(row)
+
+
+async def store(request: HttpRequest, runtime: Runtime, new: Sequence[NewMessage]) -> Stored:
+    """Commit `new` as one, then have what is pending embedded."""
+    request.scope["tenant_id"] = new[0].tenant_id  # type: ignore[typeddict-unknown-key]
+    key = read_idempotency_key(request, new)
+    inline = not runtime.settings.async_embeddings
+    now = datetime.now(UTC)
+    accepted = [(each, accept(each, "completed" if inline else "pending", now)) for each in new]
+    vectors = []
+    if inline:
+        with runtime.metrics.embedding_seconds.time():
+            contents = [each.content for each in new]
+            vectors = await asyncio.to_thread(embed_contents, runtime.model.embedder, contents)
+    stored = await runtime.ingest.store(
+        StoreRequest(
+            messages=accepted,
+            key=Key(key, request_digest(list(new))) if key else None,
+            vectors=vectors,
+            model_id=runtime.model.id if inline else 0,
+        )
+    )
+    if not stored.replayed:
+        runtime.metrics.messages_created.inc(len(new))
+    if runtime.publisher and not stored.replayed:
+        pairs = [(message.tenant_id, message.id) for message in stored.messages]
+        runtime.publisher.publish(pairs, request.scope["request_id"])  # type: ignore[typeddict-item]
+    return stored
+
+
+def answer(runtime: Runtime, stored: Stored, content: Answer) -> Response[Answer]:
+    """202 while vectors are still to come, 200 when they are stored with the message."""
+    headers = {"Idempotency-Replayed": "true"} if stored.replayed else {}
+    status = 202 if runtime.settings.async_embeddings else 200
+    return Response(content, status_code=status, headers=headers)
+
+
+def messages_router(batch_max_bytes: int) -> Router:
+    """The routes of this page; batches have a size limit of their own."""
+    batches = Router("/", route_handlers=[create_messages], request_max_body_size=batch_max_bytes)
+    return Router("/", route_handlers=[create_message, get_message, batches], tags=["messages"])

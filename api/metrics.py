@@ -1,0 +1,42 @@
+"""What the API counts, in a registry of its own."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """The metrics of one API process. Labels are bounded: route templates, never raw paths."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "http_requests_total",
+            "HTTP requests answered.",
+            ["method", "endpoint", "status"],
+            registry=self.registry,
+        )
+        self.request_seconds = Histogram(
+            "http_request_duration_seconds",
+            "Time from a request's first byte to its answer's last.",
+            ["method", "endpoint"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.messages_created = Counter(
+            "messages_created_total", "Messages stored.", registry=self.registry
+        )
+        self.searches = Counter(
+            "memory_searches_total", "Searches answered.", registry=self.registry
+        )
+        self.embedding_seconds = Histogram(
+            "embedding_generation_duration_seconds",
+            "Time to embed a query, or messages inline.",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.publish_dropped = Counter(
+            "publish_dropped_total",
+            "Messages whose embedding task could not be sent and waits for the sweep.",
+            registry=self.registry,
+        )

@@ -1,0 +1,149 @@
+"""The API's own description: whole, true, and without an asset from elsewhere."""
+
+import re
+from typing import Any
+from urllib.parse import urljoin
+
+import httpx
+import msgspec
+import pytest
+
+from memory.messages import Message, MessageBatch, NewMessage
+
+METHODS = {"get", "post", "put", "patch", "delete"}
+OPERATIONS = {
+    ("post", "/v1/messages"),
+    ("post", "/v1/messages/batch"),
+    ("get", "/v1/messages/{message_id}"),
+    ("get", "/v1/memory/search"),
+    ("get", "/v1/admin/live"),
+    ("get", "/v1/admin/health"),
+    ("get", "/v1/admin/readiness"),
+}
+
+
+@pytest.fixture(scope="module")
+def document(shared: httpx.Client) -> dict[str, Any]:
+    answer = shared.get("/docs/openapi.json")
+    assert answer.status_code == 200
+    return dict(answer.json())
+
+
+def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """`schema`, or what it refers to in the document."""
+    if "$ref" not in schema:
+        return schema
+    found: Any = document
+    for part in schema["$ref"].removeprefix("#/").split("/"):
+        found = found[part]
+    return dict(found)
+
+
+def test_the_page_and_its_assets_come_from_here(shared: httpx.Client) -> None:
+    for path in ("/docs", "/docs/"):
+        page = shared.get(path)
+        assert page.status_code == 200
+        assert page.headers["content-type"].startswith("text/html")
+        assets = re.findall(r"""(?:src|href)=["']([^"']+)["']""", page.text)
+        served = [asset for asset in assets if not asset.startswith("data:")]
+        assert len(served) >= 2
+        for asset in served:
+            assert asset.startswith("/"), asset
+            assert not asset.startswith("//"), asset
+            answer = shared.get(urljoin(str(page.url), asset))
+            assert answer.status_code == 200, asset
+            assert len(answer.content) > 10_000
+    assert not re.search(r"""["'(]https?://""", page.text)
+
+
+def test_the_style_sheet_fetches_nothing(shared: httpx.Client) -> None:
+    css = shared.get("/docs/assets/swagger-ui.css").text
+    assert not re.search(r"(@import|url\()\s*['\"]?(https?:)?//", css)
+
+
+def test_it_says_what_it_is(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.")
+    assert document["info"]["title"] == "AI Memory Layer"
+    assert document["info"]["version"]
+    assert document["components"]["securitySchemes"]["key"]["name"] == "x-api-key"
+
+
+def test_every_route_is_in_it(document: dict[str, Any]) -> None:
+    described = {
+        (method, path)
+        for path, item in document["paths"].items()
+        for method in METHODS & item.keys()
+    }
+    assert described == OPERATIONS
+
+
+def test_every_operation_is_described(document: dict[str, Any]) -> None:
+    ids = set()
+    for method, path in OPERATIONS:
+        operation = document["paths"][path][method]
+        assert operation["description"], path
+        assert operation["tags"], path
+        assert any(status.startswith("2") for status in operation["responses"]), path
+        ids.add(operation["operationId"])
+    assert len(ids) == len(OPERATIONS)
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    def walk(node: Any) -> None:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                assert resolved(document, node)
+            for value in node.values():
+                walk(value)
+        elif isinstance(node, list):
+            for value in node:
+                walk(value)
+
+    walk(document)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("/v1/messages", NewMessage), ("/v1/messages/batch", MessageBatch)]
+)
+def test_the_bodies_are_documented(
+    document: dict[str, Any], path: str, body: type[msgspec.Struct]
+) -> None:
+    request = document["paths"][path]["post"]["requestBody"]
+    assert request["required"] is True
+    schema = resolved(document, request["content"]["application/json"]["schema"])
+    assert set(schema["properties"]) == set(body.__struct_fields__)
+    assert schema["type"] == "object"
+    expected = {field.name for field in msgspec.structs.fields(body) if field.required}
+    assert set(schema["required"]) == expected
+
+
+def test_the_limits_of_a_message_are_documented(document: dict[str, Any]) -> None:
+    request = document["paths"]["/v1/messages"]["post"]["requestBody"]
+    properties = request["content"]["application/json"]["schema"]["properties"]
+    assert properties["tenant_id"]["maxLength"] == 64
+    assert properties["conversation_id"]["maxLength"] == 128
+    assert properties["content"]["minLength"] == 1
+    assert set(properties["role"]["enum"]) == {"user", "assistant", "system", "tool"}
+
+
+def test_the_answer_is_documented(document: dict[str, Any]) -> None:
+    responses = document["paths"]["/v1/messages"]["post"]["responses"]
+    schema = resolved(document, responses["202"]["content"]["application/json"]["schema"])
+    assert set(schema["properties"]) == set(Message.__struct_fields__)
+
+
+def test_the_parameters_of_a_search_are_documented(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/v1/memory/search"]["get"]
+    parameters = {each["name"]: each for each in operation["parameters"]}
+    assert parameters.keys() == {
+        "tenant_id",
+        "query",
+        "top_k",
+        "conversation_id",
+        "importance_min",
+    }
+    required = {name for name, each in parameters.items() if each.get("required")}
+    assert required == {"tenant_id", "query"}
+    assert parameters["top_k"]["schema"]["minimum"] == 1
+    assert parameters["top_k"]["schema"]["maximum"] == 100
+    assert parameters["top_k"]["schema"]["default"] == 5
