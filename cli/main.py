@@ -1,0 +1,78 @@
+"""The `aiml` command."""
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from cli.part import INSTANCE
+from memory.errors import MemoryLayerError
+from memory.settings import settings_without_effect, unknown_settings
+
+COMMANDS = {
+    "up": "cli.up:up",
+    "migrate": "cli.parts:migrate",
+    "api": "cli.parts:api",
+    "worker": "cli.parts:worker",
+    "beat": "cli.parts:beat",
+    "flower": "cli.parts:flower",
+}
+WRONG_SETTING = 2
+
+
+class LateCommands(click.Group):
+    """Imports a command when it is called: `aiml up` must not wait for what it starts."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        found: click.Command = getattr(import_module(module), name)
+        return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error that the service names becomes one line and exit code 2."""
+        # What is written from here on, logs included, is for this user only.
+        os.umask(0o077)
+        # The parts that `aiml up` starts need not repeat what it has said.
+        if INSTANCE not in os.environ:
+            warn_of_settings()
+        try:
+            return super().invoke(ctx)
+        except MemoryLayerError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(WRONG_SETTING)
+
+
+def warn_of_settings() -> None:
+    """A line for each variable that has no effect."""
+    for name, nearest in unknown_settings().items():
+        hint = f" Did you mean {nearest}?" if nearest else ""
+        click.echo(f"Warning: {name} is not a setting.{hint}", err=True)
+    for name in settings_without_effect():
+        click.echo(f"Warning: {name} is set, but this version does not act on it yet.", err=True)
+
+
+@click.group(cls=LateCommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ai-memory-layer")
+def main() -> None:
+    """A self-hosted memory for AI applications."""
+
+
+def api() -> None:
+    """The command `aiml-api`."""
+    main(["api", *sys.argv[1:]], prog_name="aiml")
+
+
+def worker() -> None:
+    """The command `aiml-worker`."""
+    main(["worker", *sys.argv[1:]], prog_name="aiml")
+
+
+if __name__ == "__main__":
+    main(prog_name="aiml")

@@ -1,0 +1,108 @@
+"""The parts of the service, each as the process that it runs in."""
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy.exc import OperationalError
+
+from cli.errors import StartError
+from cli.part import READY_FILE
+from cli.servers import connection, database
+from db.migrating import migrate as migrate_schema
+from memory.errors import SettingsError
+from memory.settings import Settings, load_settings, variable
+
+QUEUES = "embeddings,maintenance"
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database's schema to this version."""
+    with database(load_settings()) as url:
+        try:
+            migrate_schema(url, click.echo)
+        except OperationalError as error:
+            said = " ".join(str(error.orig).split())
+            raise StartError(f"The database cannot be migrated: {said}") from None
+    click.echo("The schema is up to date.")
+
+
+@click.command()
+def api() -> None:
+    """Run the API alone (also: aiml-api)."""
+    # Here and not above: the other parts must not pay for the web framework.
+    import_module("api.server").serve(connection(load_settings()))
+
+
+@click.command()
+def worker() -> None:
+    """Run a Celery worker alone (also: aiml-worker)."""
+    settings = _with_broker()
+    app = celery_app(settings)
+    import_module("celery.signals").worker_ready.connect(_note_ready, weak=False)
+    app.worker_main(
+        [
+            "worker",
+            f"--queues={QUEUES}",
+            f"--concurrency={settings.worker_concurrency}",
+            "--prefetch-multiplier=1",
+            # What workers would tell each other is nothing that we use, and costs a second.
+            "--without-mingle",
+            "--without-gossip",
+            f"--loglevel={settings.log_level}",
+        ]
+    )
+
+
+@click.command()
+def beat() -> None:
+    """Run Celery's beat alone; its schedule is in Redis, so several may stand by."""
+    settings = _with_broker()
+    celery_app(settings).start(
+        ["beat", "-S", "redbeat.RedBeatScheduler", f"--loglevel={settings.log_level}"]
+    )
+
+
+@click.command()
+def flower() -> None:
+    """Run Flower alone, the page that shows workers and tasks."""
+    settings = _with_broker()
+    settings.data_folder.mkdir(parents=True, exist_ok=True)
+    # In the environment, where other users of the machine cannot read it, unlike arguments.
+    if settings.flower_auth:
+        os.environ["FLOWER_BASIC_AUTH"] = settings.flower_auth
+    celery_app(settings).start(
+        [
+            "flower",
+            f"--address={settings.flower_host}",
+            f"--port={settings.flower_port}",
+            "--max_tasks=10000",
+            "--persistent=True",
+            f"--db={settings.data_folder / 'flower.db'}",
+        ]
+    )
+
+
+def celery_app(settings: Settings) -> Any:
+    """The Celery application, which reads its settings from the environment when imported."""
+    os.environ[variable("database_url")] = settings.database_url
+    os.environ[variable("redis_url")] = settings.redis_url
+    return import_module("tasks.celery").app
+
+
+def _with_broker() -> Settings:
+    settings = load_settings()
+    if not settings.async_embeddings:
+        raise SettingsError(
+            "MEMORY_ASYNC_EMBEDDINGS=false: the API alone is the whole service, and has no queue"
+            " that a worker, beat or Flower could serve."
+        )
+    return connection(settings)
+
+
+def _note_ready(**_: Any) -> None:
+    if named := os.environ.get(READY_FILE):
+        Path(named).touch()

@@ -1,0 +1,230 @@
+"""A PostgreSQL server of our own, from the programs of an installed package."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from psycopg import sql
+
+from cli.child import Child
+from cli.cluster import SUPERUSER, Cluster, create_cluster, find_cluster
+from cli.errors import StartError
+from cli.leftovers import end, running_in
+from cli.lock import prepare_folder
+from cli.programs import postgres_programs
+from cli.records import LOOPBACK, loopback_port, port_is_free, recorded, secret
+
+PROGRAM = "postgres"
+DATABASE = "memory"
+PASSWORD = "postgres.password"  # noqa: S105 - the name of a file
+PORT = "postgres.port"
+# After a kill -9 the server first replays its log, which may take minutes on a slow disk.
+START_SECONDS = 300.0
+STOP_SECONDS = 20.0
+IMMEDIATE_SECONDS = 5.0
+POLL_SECONDS = 0.02
+
+SETTINGS = {
+    "listen_addresses": LOOPBACK,
+    "unix_socket_directories": "",
+    "max_connections": "100",
+    "shared_buffers": "128MB",
+    "maintenance_work_mem": "128MB",
+    "max_wal_size": "512MB",
+    # Files, not /dev/shm: containers often give that 64 MB, too little to build an index.
+    "dynamic_shared_memory_type": "mmap",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+    "log_line_prefix": "%m [%p] ",
+    # What people said must not be in the log: no statements, parameters or failing rows.
+    "log_min_error_statement": "panic",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+    "log_error_verbosity": "terse",
+}
+
+
+class EmbeddedPostgres:
+    """A server on 127.0.0.1 with its data under `folder`, which the caller alone uses.
+
+    `port` None takes the port of the last start, or a free one. `pulse` is called while waiting
+    and may raise to give up. `.url` is that of the database `memory` and its superuser.
+    """
+
+    name = "postgres"
+
+    def __init__(
+        self, folder: Path, port: int | None = None, pulse: Callable[[], None] = lambda: None
+    ) -> None:
+        self.folder = folder
+        self.child: Child | None = None
+        self._port = port
+        self._pulse = pulse
+        self._cluster: Cluster | None = None
+
+    @property
+    def url(self) -> str:
+        """Raises `StartError` when the server has never been started."""
+        return stored_url(self.folder, self._port)
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the server, None when it does not run."""
+        return self.child.pid if self.child and self.child.exit_code is None else None
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "logs" / "postgres.log"
+
+    @property
+    def files(self) -> Path:
+        """Where the database is: in `folder`, or in a system folder when root's is closed."""
+        return self._located().files
+
+    def start(self) -> None:
+        """Make the database when it is new, start the server and wait until it answers.
+
+        A server that an earlier, killed process left behind is stopped first. Raises `StartError`.
+        """
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start the server's process without waiting for it."""
+        prepare_folder(self.folder)
+        cluster = self._located()
+        programs = postgres_programs(cluster.account)
+        password = self._password(cluster)
+        if not cluster.exists:
+            create_cluster(cluster, programs, password, self._pulse)
+        stop_leftovers(cluster.files)
+        if self._port is None:
+            self._port = loopback_port(self.folder / PORT)
+        elif not port_is_free(LOOPBACK, self._port):
+            raise StartError(f"Port {self._port} is in use; PostgreSQL cannot start there.")
+        options = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        self.child = Child(
+            [programs / "postgres", "-D", cluster.files, f"--port={self._port}", *options],
+            self.log,
+            {**_environment(), "LC_ALL": "C"},
+            cluster.account,
+        )
+
+    def wait_ready(self) -> None:
+        """Wait until the server answers and has the database. Raises `StartError`."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            self._pulse()
+            if self.child is None or self.child.exit_code is not None:
+                said = self.child.last_lines(3) if self.child else ""
+                raise StartError(f"PostgreSQL did not start ({self.log}):\n{said}")
+            if time.monotonic() > deadline:
+                raise StartError(f"PostgreSQL did not answer in {START_SECONDS:.0f} s ({self.log})")
+            time.sleep(POLL_SECONDS)
+
+    def stop(
+        self, seconds: float = STOP_SECONDS, hurried: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Close connections and stop, within `seconds` and until `hurried`; then at once."""
+        if self.child is None:
+            return
+        # SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one.
+        self.child.signal(signal.SIGINT)
+        orderly = self.child.wait(seconds, hurried)
+        if not orderly:
+            self.child.signal(signal.SIGQUIT)
+            self.child.wait(IMMEDIATE_SECONDS)
+        died = self.child.exit_code != 0
+        self.child.clear()
+        self.child = None
+        if died:
+            end(running_in(self.files, PROGRAM), signal.SIGQUIT, IMMEDIATE_SECONDS)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _located(self) -> Cluster:
+        if self._cluster is None:
+            self._cluster = find_cluster(self.folder)
+        return self._cluster
+
+    def _password(self, cluster: Cluster) -> str:
+        if cluster.exists and not recorded(self.folder / PASSWORD):
+            raise StartError(
+                f"{self.folder / PASSWORD} is missing: without it the database in {cluster.files}"
+                " cannot be used."
+            )
+        return secret(self.folder / PASSWORD)
+
+    def _answers(self) -> bool:
+        server = self.url.removesuffix(DATABASE) + "postgres?connect_timeout=5"
+        try:
+            with psycopg.connect(server, autocommit=True, sslmode="disable") as connection:
+                found = connection.execute("select from pg_database where datname = %s", [DATABASE])
+                if not found.rowcount:
+                    create = sql.SQL("create database {}").format(sql.Identifier(DATABASE))
+                    connection.execute(create)
+        except psycopg.OperationalError as error:
+            if "password authentication failed" in str(error):
+                raise StartError(
+                    f"PostgreSQL in {self.files} does not take the password in"
+                    f" {self.folder / PASSWORD}."
+                ) from None
+            return False
+        return True
+
+
+def stored_url(folder: Path, port: int | None = None) -> str:
+    """The URL of the database under `folder`, from what its last start wrote there.
+
+    Raises `StartError` when there was none.
+    """
+    password, kept = recorded(folder / PASSWORD), port or recorded(folder / PORT)
+    if not password or not kept:
+        raise StartError(f"No embedded PostgreSQL was ever started in {folder}.")
+    return f"postgresql://{SUPERUSER}:{password}@{LOOPBACK}:{kept}/{DATABASE}"
+
+
+def stop_leftovers(files: Path) -> None:
+    """Stop the server that still runs on `files`, and remove the trace of one that was killed.
+
+    Raises `StartError` when it belongs to another user.
+    """
+    trace = files / "postmaster.pid"
+    # A server that was stopped in order leaves no such file, and nothing need be looked for.
+    if not trace.exists():
+        return
+    pid = (recorded(trace) or "").partition("\n")[0]
+    # The server ends its own workers; those that are left have lost theirs.
+    servers = [process for process in running_in(files, PROGRAM) if str(process.pid) == pid]
+    end(servers, signal.SIGINT, STOP_SECONDS)
+    end(running_in(files, PROGRAM), signal.SIGQUIT, IMMEDIATE_SECONDS)
+    # PostgreSQL would take any process that has got this number since for its predecessor.
+    with contextlib.suppress(FileNotFoundError):
+        trace.unlink()
+
+
+def _environment() -> dict[str, str]:
+    # The caller's PG* variables would change what the server does.
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}

@@ -1,0 +1,188 @@
+"""`aiml up`: the whole service on this machine, in one command."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import click
+
+from cli import greeting
+from cli.errors import StartError
+from cli.interrupts import Interrupts, Stopped
+from cli.leftovers import end, marked
+from cli.lock import FolderLock
+from cli.part import INSTANCE, READY_FILE, Program, command
+from cli.postgres import EmbeddedPostgres
+from cli.progress import Progress
+from cli.readiness import API_ANSWERS_SECONDS, flower_listens, not_ready_because
+from cli.records import port_is_free, secret
+from cli.supervisor import Supervisor
+from cli.valkey import EmbeddedValkey
+from memory.settings import Settings, load_settings, variable
+
+ORPHAN_SECONDS = 5.0
+WORKER_STOP_SECONDS = 30.0
+POLL_SECONDS = 0.1
+
+
+@click.command()
+def up() -> None:
+    """Run everything: servers, API, worker, beat and Flower, until Ctrl-C."""
+    Service(load_settings(), Progress(), Interrupts()).run()
+
+
+class Service:
+    """All parts of the service as children of this process."""
+
+    def __init__(self, settings: Settings, progress: Progress, interrupts: Interrupts) -> None:
+        self.settings = settings
+        self.folder = settings.data_folder.absolute()
+        self._progress = progress
+        self._interrupts = interrupts
+        self._supervisor = Supervisor(progress.say)
+        self._environment: dict[str, str] = {}
+
+    def run(self) -> None:
+        """Start, watch until a signal comes, stop. Raises `MemoryLayerError`."""
+        with FolderLock(self.folder):
+            instance = secret(self.folder / "instance")
+            self._environment = {INSTANCE: instance, variable("data_dir"): str(self.folder)}
+            self._end_orphans(instance)
+            check_ports(self.settings)
+            try:
+                self._start()
+                while True:
+                    self._interrupts.pulse()
+                    self._supervisor.check()
+                    time.sleep(POLL_SECONDS)
+            except Stopped:
+                pass
+            finally:
+                self._stop(instance)
+
+    def _start(self) -> None:
+        started = time.monotonic()
+        self._start_servers()
+        with self._progress.stage("Bringing the schema up to date"):
+            self._migrate()
+        with self._progress.stage(f"Starting {', '.join(self._parts())}"):
+            self._start_parts()
+            self._wait_ready()
+        seconds = time.monotonic() - started
+        for line in greeting.lines(self.settings, self.folder, seconds):
+            self._progress.say(line)
+
+    def _start_servers(self) -> None:
+        """Start those that are not set, and leave the URLs of all in the children's environment."""
+        servers: list[EmbeddedPostgres | EmbeddedValkey] = []
+        if not self.settings.database_url:
+            servers.append(EmbeddedPostgres(self.folder, pulse=self._interrupts.pulse))
+        if self.settings.async_embeddings and not self.settings.redis_url:
+            servers.append(EmbeddedValkey(self.folder, pulse=self._interrupts.pulse))
+        urls = {"postgres": self.settings.database_url, "valkey": self.settings.redis_url}
+        if servers:
+            with self._progress.stage(f"Starting the embedded servers in {self.folder}"):
+                for server in servers:
+                    self._interrupts.pulse()
+                    self._supervisor.add(server)
+                for server in servers:
+                    server.wait_ready()
+                    urls[server.name] = server.url
+        for server in servers:
+            if isinstance(server, EmbeddedPostgres) and not server.files.is_relative_to(
+                self.folder
+            ):
+                self._progress.say(f"The database is in {server.files}: its user has no way here.")
+        named = {variable("database_url"): urls["postgres"], variable("redis_url"): urls["valkey"]}
+        self._environment |= {name: url for name, url in named.items() if url}
+
+    def _migrate(self) -> None:
+        program = self._program("migrate")
+        try:
+            program.launch()
+            while program.child and program.child.exit_code is None:
+                self._interrupts.pulse()
+                time.sleep(0.02)
+            if program.child and program.child.exit_code != 0:
+                program.child.clear()
+                raise StartError(program.child.last_lines(3).removeprefix("Error: "))
+        finally:
+            program.stop()
+
+    def _parts(self) -> list[str]:
+        return ["worker", "api", "flower", "beat"] if self.settings.async_embeddings else ["api"]
+
+    def _start_parts(self) -> None:
+        """In the order of which the reverse is a good order to stop in."""
+        for name in self._parts():
+            self._interrupts.pulse()
+            self._supervisor.add(self._program(name))
+
+    def _program(self, name: str) -> Program:
+        inherited = dict(os.environ)
+        if not self.settings.database_url:
+            # They are about some other server: PGSSLMODE, say, would keep us from our own.
+            inherited = {key: value for key, value in inherited.items() if key[:2] != "PG"}
+        environment = {**inherited, **self._environment}
+        seconds = 15.0
+        if name == "worker":
+            self._worker_ready.unlink(missing_ok=True)
+            environment[READY_FILE] = str(self._worker_ready)
+            seconds = WORKER_STOP_SECONDS
+        return Program(name, command(name), self.folder / "logs", environment, seconds)
+
+    @property
+    def _worker_ready(self) -> Path:
+        return self.folder / "worker.ready"
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + API_ANSWERS_SECONDS
+        while reason := self._obstacle():
+            self._interrupts.pulse()
+            self._supervisor.check_started()
+            if time.monotonic() > deadline:
+                raise StartError(f"Not ready after {API_ANSWERS_SECONDS:.0f} s: {reason}")
+            time.sleep(0.05)
+
+    def _obstacle(self) -> str | None:
+        """Why the service is not ready, None when it is."""
+        if self.settings.async_embeddings:
+            if not self._worker_ready.exists():
+                return f"the worker takes no tasks ({self.folder / 'logs' / 'worker.log'})"
+            if not flower_listens(self.settings):
+                return f"Flower does not answer ({self.folder / 'logs' / 'flower.log'})"
+        return not_ready_because(self.settings)
+
+    def _end_orphans(self, instance: str) -> None:
+        orphans = marked(INSTANCE, instance)
+        if orphans:
+            self._progress.say(f"Stopping {len(orphans)} processes that an earlier start left.")
+            end(orphans, signal.SIGTERM, ORPHAN_SECONDS)
+
+    def _stop(self, instance: str) -> None:
+        self._progress.say("Stopping ...")
+        self._supervisor.stop(self._interrupts.hurried)
+        end(marked(INSTANCE, instance), signal.SIGKILL, ORPHAN_SECONDS)
+        self._progress.say("All stopped; the data stays where it is.")
+
+
+def check_ports(settings: Settings) -> None:
+    """Raise `StartError` when the API or Flower could not listen."""
+    wanted = [("API", settings.api_host, settings.api_port, "api_port")]
+    if settings.async_embeddings:
+        wanted.append(("Flower", settings.flower_host, settings.flower_port, "flower_port"))
+    for what, host, port, field in wanted:
+        if port == 0:
+            raise StartError(f"{variable(field)}=0: `aiml up` needs to know the port.")
+        try:
+            free = port_is_free(host, port)
+        except OSError as error:
+            raise StartError(
+                f"The {what} cannot listen on {host}, port {port}: {error.strerror}."
+            ) from None
+        if not free:
+            raise StartError(
+                f"Port {port} on {host} is in use; the {what} cannot start there."
+                f" Stop what uses it, or set {variable(field)}."
+            )
