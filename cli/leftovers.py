@@ -75,6 +75,9 @@ def _send(process: psutil.Process, signal: int) -> None:
 
 def _runs(process: psutil.Process) -> bool:
     try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            # Its other threads may still be ending, and until then its sockets are open.
+            return bool(process.num_threads() > 1)
+        return bool(process.is_running())
     except psutil.NoSuchProcess:
         return False

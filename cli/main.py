@@ -37,8 +37,6 @@ class LateCommands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error that the service names becomes one line and exit code 2."""
-        # What is written from here on, logs included, is for this user only.
-        os.umask(0o077)
         # The parts that `aiml up` starts need not repeat what it has said.
         if INSTANCE not in os.environ:
             warn_of_settings()

@@ -9,6 +9,7 @@ import click
 from sqlalchemy.exc import OperationalError
 
 from cli.errors import StartError
+from cli.lock import prepare_folder
 from cli.part import READY_FILE
 from cli.servers import connection, database
 from db.migrating import migrate as migrate_schema
@@ -70,7 +71,8 @@ def beat() -> None:
 def flower() -> None:
     """Run Flower alone, the page that shows workers and tasks."""
     settings = _with_broker()
-    settings.data_folder.mkdir(parents=True, exist_ok=True)
+    prepare_folder(settings.data_folder)
+    os.umask(0o077)
     # In the environment, where other users of the machine cannot read it, unlike arguments.
     if settings.flower_auth:
         os.environ["FLOWER_BASIC_AUTH"] = settings.flower_auth

@@ -1,5 +1,7 @@
 """Log files that stay small."""
 
+import functools
+import os
 import threading
 from pathlib import Path
 from typing import IO
@@ -19,8 +21,8 @@ class RotatingFile:
         self.path = path
         self._limit = limit
         self._kept = kept
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab", buffering=0)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._file = _opened(path)
 
     def write(self, line: bytes) -> None:
         """Append `line`, in a new file when it would not fit into this one."""
@@ -39,7 +41,13 @@ class RotatingFile:
             source = self.path if number == 1 else newer
             if source.exists():
                 source.replace(older)
-        self._file = self.path.open("ab", buffering=0)
+        self._file = _opened(self.path)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    # For its owner only: a log may name tenants.
+    private = functools.partial(os.open, mode=0o600)
+    return open(path, "ab", buffering=0, opener=private)
 
 
 def follow(pipe: IO[bytes], path: Path) -> threading.Thread:

@@ -45,6 +45,8 @@ class Service:
 
     def run(self) -> None:
         """Start, watch until a signal comes, stop. Raises `MemoryLayerError`."""
+        # What is written from here on, also by the parts, is for this user only.
+        os.umask(0o077)
         with FolderLock(self.folder):
             instance = secret(self.folder / "instance")
             self._environment = {INSTANCE: instance, variable("data_dir"): str(self.folder)}

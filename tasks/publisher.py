@@ -34,6 +34,8 @@ class Publisher:
     def __init__(self, settings: Settings, dropped: Callable[[int], None]) -> None:
         self._app = Celery("memory-api", set_as_current=False)
         self._app.conf.update(celery_configuration(settings))
+        # Or kombu tries a refused connection again for seconds before it says so.
+        self._app.conf.broker_transport_options |= {"max_retries": 0}
         self._waiting: list[tuple[str, UUID, str]] = []
         self._wake = asyncio.Event()
         self._paused_until = 0.0

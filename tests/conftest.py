@@ -24,6 +24,9 @@ from cli.valkey import EmbeddedValkey
 from db.migrating import migrate
 from memory.settings import Provider, Settings
 from tests.processes import wait_until
+from tests.workers import beat, worker
+
+__all__ = ["beat", "worker"]  # fixtures
 
 TEMPLATE = "memory_template"
 

@@ -1,6 +1,8 @@
 """Posting one message and reading it again."""
 
 import json
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,10 +11,10 @@ from uuid import UUID, uuid4
 import httpx
 import msgspec
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from memory.settings import Settings
-from tests.api.answers import JSON, assert_problem, found, moment, row, stored
+from tests.api.answers import JSON, assert_problem, moment, row, stored
 from tests.conftest import message, serving
 
 FIELDS = {
@@ -225,6 +227,16 @@ def test_a_body_over_the_limit_is_a_413(api: httpx.Client, owner: Connection) ->
     assert stored(owner) == 0
 
 
+def test_a_client_that_reads_no_answer_before_all_is_sent_gets_it(api: httpx.Client) -> None:
+    body = json.dumps(message(content="x" * 8_000_000)).encode()
+    request = urllib.request.Request(f"{api.base_url}/v1/messages", body, JSON)
+    with pytest.raises(urllib.error.HTTPError) as refused, urllib.request.urlopen(request):
+        pass
+    with refused.value as answer:
+        assert answer.code == 413
+        assert json.load(answer)["type"].endswith("request-entity-too-large")
+
+
 def test_a_body_in_chunks(api: httpx.Client) -> None:
     body = json.dumps(message()).encode()
     answer = api.post("/v1/messages", content=iter([body[:10], body[10:]]), headers=JSON)
@@ -239,42 +251,3 @@ def test_the_limits_are_settings(settings: Settings) -> None:
         assert_problem(longer, 400, "invalid-request", "content")
         larger = api.post("/v1/messages", json=message(metadata={"a": "x" * 200}))
         assert_problem(larger, 413, "request-entity-too-large")
-
-
-def test_embedded_within_the_request_it_is_found_at_once(
-    inline: httpx.Client, owner: Connection
-) -> None:
-    answer = inline.post("/v1/messages", json=message(content="I live in Lisbon."))
-    assert answer.status_code == 200
-    assert answer.json()["embedding_status"] == "completed"
-    assert row(owner, answer.json()["id"])["embedding_status"] == "completed"
-    assert [item["message_id"] for item in found(inline, "Lisbon")] == [answer.json()["id"]]
-
-
-def test_a_batch_is_embedded_within_the_request_too(
-    inline: httpx.Client, owner: Connection
-) -> None:
-    contents = [f"subject{number} only" for number in range(20)]
-    body = {"messages": [message(content=content) for content in contents]}
-    body["messages"][3]["tenant_id"] = "globex"
-    assert inline.post("/v1/messages/batch", json=body).status_code == 200
-    for number in (0, 19):
-        assert found(inline, f"subject{number}", top_k=1)[0]["content"] == contents[number]
-    assert found(inline, "subject3", tenant_id="globex")[0]["content"] == contents[3]
-    assert stored(owner, "message_embeddings") == 20
-
-
-def test_a_replay_embeds_nothing_twice(inline: httpx.Client, owner: Connection) -> None:
-    for _ in range(2):
-        answer = inline.post("/v1/messages", json=message(), headers={"Idempotency-Key": "k"})
-        assert answer.status_code == 200
-    assert stored(owner) == stored(owner, "message_embeddings") == 1
-
-
-def test_a_long_message_has_a_vector_for_each_part(inline: httpx.Client, owner: Connection) -> None:
-    content = "word " * 19_000 + "needle"
-    assert inline.post("/v1/messages", json=message(content=content)).status_code == 200
-    parts = owner.scalars(text("select part from message_embeddings order by part")).all()
-    assert parts == list(range(len(parts)))
-    assert len(parts) > 1
-    assert found(inline, "needle")

@@ -15,6 +15,7 @@ def test_a_log_stays_within_its_files_and_loses_no_recent_line(tmp_path: Path) -
     lines = "".join((tmp_path / name).read_text() for name in names).splitlines()
     assert lines == [f"line {number:03d}" for number in range(50 - len(lines), 50)]
     assert all((tmp_path / name).stat().st_size <= 100 for name in names)
+    assert all((tmp_path / name).stat().st_mode & 0o777 == 0o600 for name in names)
 
 
 def test_a_pipe_is_copied_to_its_end(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tasks.housekeeping import PURGE_KEYS
 from tests.conftest import message, serving
 from tests.db.rows import add_message
 from tests.processes import ProcessContainer, wait_until
-from tests.tasks.conftest import celery_process
+from tests.workers import celery_process
 
 STATUSES = text("select embedding_status, count(*) from messages group by 1")
 
