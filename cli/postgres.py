@@ -3,32 +3,27 @@
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psycopg
 from psycopg import sql
 
 from cli.child import Child
 from cli.cluster import SUPERUSER, Cluster, create_cluster, find_cluster
+from cli.embedded import EmbeddedServer
 from cli.errors import StartError
 from cli.leftovers import end, running_in
 from cli.lock import prepare_folder
 from cli.programs import postgres_programs
-from cli.records import LOOPBACK, loopback_port, port_is_free, recorded, secret
+from cli.records import LOOPBACK, recorded, secret
 
 PROGRAM = "postgres"
 DATABASE = "memory"
 PASSWORD = "postgres.password"  # noqa: S105 - the name of a file
 PORT = "postgres.port"
-# After a kill -9 the server first replays its log, which may take minutes on a slow disk.
-START_SECONDS = 300.0
 STOP_SECONDS = 20.0
 IMMEDIATE_SECONDS = 5.0
-POLL_SECONDS = 0.02
 
 SETTINGS = {
     "listen_addresses": LOOPBACK,
@@ -52,22 +47,18 @@ SETTINGS = {
 }
 
 
-class EmbeddedPostgres:
-    """A server on 127.0.0.1 with its data under `folder`, which the caller alone uses.
-
-    `port` None takes the port of the last start, or a free one. `pulse` is called while waiting
-    and may raise to give up. `.url` is that of the database `memory` and its superuser.
-    """
+class EmbeddedPostgres(EmbeddedServer):
+    """PostgreSQL. `.url` is that of the database `memory` and its superuser."""
 
     name = "postgres"
+    title = "PostgreSQL"
+    # After a kill -9 the server first replays its log, which may take minutes on a slow disk.
+    start_seconds = 300.0
 
     def __init__(
         self, folder: Path, port: int | None = None, pulse: Callable[[], None] = lambda: None
     ) -> None:
-        self.folder = folder
-        self.child: Child | None = None
-        self._port = port
-        self._pulse = pulse
+        super().__init__(folder, port, pulse)
         self._cluster: Cluster | None = None
 
     @property
@@ -76,26 +67,9 @@ class EmbeddedPostgres:
         return stored_url(self.folder, self._port)
 
     @property
-    def pid(self) -> int | None:
-        """The process id of the server, None when it does not run."""
-        return self.child.pid if self.child and self.child.exit_code is None else None
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "logs" / "postgres.log"
-
-    @property
     def files(self) -> Path:
         """Where the database is: in `folder`, or in a system folder when root's is closed."""
         return self._located().files
-
-    def start(self) -> None:
-        """Make the database when it is new, start the server and wait until it answers.
-
-        A server that an earlier, killed process left behind is stopped first. Raises `StartError`.
-        """
-        self.launch()
-        self.wait_ready()
 
     def launch(self) -> None:
         """Start the server's process without waiting for it."""
@@ -106,29 +80,14 @@ class EmbeddedPostgres:
         if not cluster.exists:
             create_cluster(cluster, programs, password, self._pulse)
         stop_leftovers(cluster.files)
-        if self._port is None:
-            self._port = loopback_port(self.folder / PORT)
-        elif not port_is_free(LOOPBACK, self._port):
-            raise StartError(f"Port {self._port} is in use; PostgreSQL cannot start there.")
+        port = self._take_port(self.folder / PORT)
         options = [f"--{name}={value}" for name, value in SETTINGS.items()]
         self.child = Child(
-            [programs / "postgres", "-D", cluster.files, f"--port={self._port}", *options],
+            [programs / "postgres", "-D", cluster.files, f"--port={port}", *options],
             self.log,
             {**_environment(), "LC_ALL": "C"},
             cluster.account,
         )
-
-    def wait_ready(self) -> None:
-        """Wait until the server answers and has the database. Raises `StartError`."""
-        deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            self._pulse()
-            if self.child is None or self.child.exit_code is not None:
-                said = self.child.last_lines(3) if self.child else ""
-                raise StartError(f"PostgreSQL did not start ({self.log}):\n{said}")
-            if time.monotonic() > deadline:
-                raise StartError(f"PostgreSQL did not answer in {START_SECONDS:.0f} s ({self.log})")
-            time.sleep(POLL_SECONDS)
 
     def stop(
         self, seconds: float = STOP_SECONDS, hurried: Callable[[], bool] = lambda: False
@@ -147,22 +106,6 @@ class EmbeddedPostgres:
         self.child = None
         if died:
             end(running_in(self.files, PROGRAM), signal.SIGQUIT, IMMEDIATE_SECONDS)
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _located(self) -> Cluster:
         if self._cluster is None:

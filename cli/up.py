@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cli import greeting
+from cli.embedded import EmbeddedServer
 from cli.errors import StartError
 from cli.interrupts import Interrupts, Stopped
 from cli.leftovers import end, marked
@@ -77,7 +78,7 @@ class Service:
 
     def _start_servers(self) -> None:
         """Start those that are not set, and leave the URLs of all in the children's environment."""
-        servers: list[EmbeddedPostgres | EmbeddedValkey] = []
+        servers: list[EmbeddedServer] = []
         if not self.settings.database_url:
             servers.append(EmbeddedPostgres(self.folder, pulse=self._interrupts.pulse))
         if self.settings.async_embeddings and not self.settings.redis_url:

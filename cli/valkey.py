@@ -2,68 +2,37 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import redis
 
 from cli.child import Child
+from cli.embedded import EmbeddedServer
 from cli.errors import StartError
 from cli.leftovers import end, running_in
 from cli.lock import prepare_folder
 from cli.programs import valkey_program
-from cli.records import LOOPBACK, loopback_port, port_is_free, recorded, secret, write_private
+from cli.records import LOOPBACK, recorded, secret, write_private
 
 FILES = "valkey"
 PASSWORD = "valkey.password"  # noqa: S105 - the name of a file
 PORT = "valkey.port"
 CONFIGURATION = "valkey.conf"
-START_SECONDS = 120.0
 STOP_SECONDS = 10.0
-POLL_SECONDS = 0.02
 
 
-class EmbeddedValkey:
-    """A server on 127.0.0.1 with its data under `folder`, which the caller alone uses.
-
-    `port` None takes the port of the last start, or a free one. `pulse` is called while waiting
-    and may raise to give up.
-    """
+class EmbeddedValkey(EmbeddedServer):
+    """Valkey. `.url` is that of its first database."""
 
     name = "valkey"
-
-    def __init__(
-        self, folder: Path, port: int | None = None, pulse: Callable[[], None] = lambda: None
-    ) -> None:
-        self.folder = folder
-        self.child: Child | None = None
-        self._port = port
-        self._pulse = pulse
+    title = "Valkey"
+    start_seconds = 120.0
 
     @property
     def url(self) -> str:
         """Raises `StartError` when the server has never been started."""
         return stored_url(self.folder, self._port)
-
-    @property
-    def pid(self) -> int | None:
-        """The process id of the server, None when it does not run."""
-        return self.child.pid if self.child and self.child.exit_code is None else None
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "logs" / "valkey.log"
-
-    def start(self) -> None:
-        """Start the server and wait until it answers.
-
-        A server that an earlier, killed process left behind is stopped first. Raises `StartError`.
-        """
-        self.launch()
-        self.wait_ready()
 
     def launch(self) -> None:
         """Start the server's process without waiting for it."""
@@ -72,27 +41,12 @@ class EmbeddedValkey:
         files.mkdir(mode=0o700, exist_ok=True)
         # Before the port is chosen, so that it can be the one that the leftover had.
         end(running_in(files, "valkey-server"), signal.SIGTERM, STOP_SECONDS)
-        if self._port is None:
-            self._port = loopback_port(self.folder / PORT)
-        elif not port_is_free(LOOPBACK, self._port):
-            raise StartError(f"Port {self._port} is in use; Valkey cannot start there.")
+        port = self._take_port(self.folder / PORT)
         # The password goes by a private file: everybody can read a process's arguments.
         configuration = self.folder / CONFIGURATION
         password = secret(self.folder / PASSWORD)
-        write_private(configuration, _configuration(files, self._port, password))
+        write_private(configuration, _configuration(files, port, password))
         self.child = Child([valkey_program(), configuration], self.log, os.environ)
-
-    def wait_ready(self) -> None:
-        """Wait until the server answers. Raises `StartError`."""
-        deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            self._pulse()
-            if self.child is None or self.child.exit_code is not None:
-                said = self.child.last_lines(3) if self.child else ""
-                raise StartError(f"Valkey did not start ({self.log}):\n{said}")
-            if time.monotonic() > deadline:
-                raise StartError(f"Valkey did not answer in {START_SECONDS:.0f} s ({self.log})")
-            time.sleep(POLL_SECONDS)
 
     def stop(
         self, seconds: float = STOP_SECONDS, hurried: Callable[[], bool] = lambda: False
@@ -104,22 +58,6 @@ class EmbeddedValkey:
         self.child.wait(seconds, hurried)
         self.child.clear()
         self.child = None
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _answers(self) -> bool:
         client = redis.Redis.from_url(self.url, socket_timeout=5, socket_connect_timeout=5)

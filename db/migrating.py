@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, Row, create_engine, text
 from sqlalchemy.pool import NullPool
 
 import migrations
@@ -23,18 +24,26 @@ STATEMENT_TIMEOUT = "600s"
 
 
 @contextmanager
-def migration_connection(url: str) -> Iterator[Connection]:
-    """A connection of the login role that holds the lock of migrations, with its time limits."""
+def owner_connection(url: str) -> Iterator[Connection]:
+    """A connection of the login role, with time limits for each of its statements."""
     engine = create_engine(
         url.replace("postgresql://", "postgresql+psycopg://", 1),
         poolclass=NullPool,
         connect_args={"connect_timeout": 5, "application_name": "memory_migrate"},
     )
     with engine.connect() as connection:
-        connection.execute(text(f"set lock_timeout = '{WAIT_FOR_OTHERS}'"))
-        connection.execute(text("select pg_advisory_lock(:lock)"), {"lock": LOCK})
         connection.execute(text(f"set lock_timeout = '{LOCK_TIMEOUT}'"))
         connection.execute(text(f"set statement_timeout = '{STATEMENT_TIMEOUT}'"))
+        connection.commit()
+        yield connection
+
+
+@contextmanager
+def migration_connection(url: str) -> Iterator[Connection]:
+    """An `owner_connection` that holds the lock of migrations until it is closed."""
+    with owner_connection(url) as connection:
+        connection.execute(text(f"set local lock_timeout = '{WAIT_FOR_OTHERS}'"))
+        connection.execute(text("select pg_advisory_lock(:lock)"), {"lock": LOCK})
         connection.commit()
         yield connection
 
@@ -87,22 +96,31 @@ def register_model(url: str, model: str, dimensions: int) -> int:
     Raises `SchemaOutdatedError`, or `ModelMismatchError` when the store's vectors are of
     another model.
     """
-    with migration_connection(url) as connection:
+    with owner_connection(url) as connection:
         check_schema(connection)
+        active = connection.execute(ACTIVE_MODEL).one_or_none()
+    # Without the lock so far: a service that starts must not wait for a long migration.
+    if active is None:
+        active = _first_model(url, model, dimensions)
+    if (active.name, active.dimensions) != (model, dimensions):
+        raise ModelMismatchError(
+            f"The store holds vectors of {active.name} ({active.dimensions} dimensions), but"
+            f" {model} ({dimensions}) is configured. Set MEMORY_EMBEDDING_PROVIDER,"
+            " MEMORY_EMBEDDING_MODEL_NAME and MEMORY_EMBEDDING_DIMENSIONS back, or use another"
+            " database (MEMORY_DATABASE_URL, or MEMORY_DATA_DIR for the embedded one)."
+        )
+    return int(active.id)
+
+
+def _first_model(url: str, model: str, dimensions: int) -> Row[Any, Any, Any]:
+    with migration_connection(url) as connection:
         active = connection.execute(ACTIVE_MODEL).one_or_none()
         if active is None:
             parameters = {"name": model, "dimensions": dimensions}
             active = connection.execute(INSERT_ACTIVE_MODEL, parameters).one()
             connection.execute(hnsw_index(active.id, dimensions))
             connection.commit()
-        if (active.name, active.dimensions) != (model, dimensions):
-            raise ModelMismatchError(
-                f"The store holds vectors of {active.name} ({active.dimensions} dimensions), but"
-                f" {model} ({dimensions}) is configured. Set MEMORY_EMBEDDING_PROVIDER,"
-                " MEMORY_EMBEDDING_MODEL_NAME and MEMORY_EMBEDDING_DIMENSIONS back, or use"
-                " another database (MEMORY_DATABASE_URL, or MEMORY_DATA_DIR for the embedded one)."
-            )
-        return int(active.id)
+        return active
 
 
 def _configuration() -> Config:

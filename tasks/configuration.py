@@ -26,6 +26,7 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
             # A killed worker's tasks come back after this long, found within the interval.
             "visibility_timeout": VISIBILITY_SECONDS,
             "unacked_restore_interval": 10,
+            "unacked_restore_throttle": 1,
             "socket_timeout": SOCKET_SECONDS,
             "socket_connect_timeout": SOCKET_SECONDS,
             "socket_keepalive": True,

@@ -1,6 +1,8 @@
 """Migrations: forward, back and forward again, with rows in every table, one at a time."""
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -109,6 +111,20 @@ def test_an_old_schema_is_named(empty_database: str) -> None:
 def test_a_newer_schema_is_lived_with(database: str, owner: Connection) -> None:
     owner.execute(text("update alembic_version set version_num = '9999'"))
     assert register_model(database, "mock", 3) > 0
+
+
+def test_a_service_that_starts_does_not_wait_for_a_migration(database: str) -> None:
+    first = register_model(database, "mock", 3)
+    with migration_connection(database):
+        started = time.monotonic()
+        assert register_model(database, "mock", 3) == first
+        assert time.monotonic() - started < 5
+
+
+def test_several_that_start_on_an_empty_store_agree_on_its_model(database: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        ids = list(pool.map(lambda _: register_model(database, "mock", 3), range(4)))
+    assert len(set(ids)) == 1
 
 
 def test_the_first_model_becomes_the_stores_and_another_is_refused(database: str) -> None:
