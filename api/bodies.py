@@ -40,10 +40,8 @@ def read_message(body: bytes, content_max_chars: int) -> NewMessage:
     return message
 
 
-def read_batch(
-    body: bytes, content_max_chars: int
-) -> tuple[list[tuple[int, NewMessage]], list[FieldError]]:
-    """The valid messages of a batch with their places, and what is wrong with the others.
+def read_batch(body: bytes, content_max_chars: int) -> tuple[list[NewMessage], list[FieldError]]:
+    """The valid messages of a batch in their order, and what is wrong with the others.
 
     Raises a 400 with all errors when any message is wrong and the batch is not `partial`, or
     when none is right.
@@ -62,7 +60,7 @@ def read_batch(
         for index, each in enumerate(decoded)
         if isinstance(each, FieldError)
     ]
-    messages = [(index, each) for index, each in enumerate(decoded) if isinstance(each, NewMessage)]
+    messages = [each for each in decoded if isinstance(each, NewMessage)]
     if errors and (not batch.partial or not messages):
         raise invalid(errors)
     return messages, errors

@@ -50,8 +50,8 @@ async def create_messages(
 ) -> Response[StoredBatch]:
     """Store up to 1,000 messages: all or none, or with `partial` those that are valid."""
     check_json(request)
-    numbered, errors = read_batch(body, runtime.settings.content_max_chars)
-    stored = await store(request, runtime, [new for _, new in numbered])
+    new, errors = read_batch(body, runtime.settings.content_max_chars)
+    stored = await store(request, runtime, new)
     rejected = [
         RowError(index=error.index or 0, field=error.field, message=error.message)
         for error in errors

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 from cli.child import Child
 from cli.errors import StartError
-from cli.records import LOOPBACK, loopback_port, port_is_free
+from cli.records import LOOPBACK, loopback_port, port_is_free, recorded
 
 POLL_SECONDS = 0.02
 
@@ -103,3 +103,17 @@ class EmbeddedServer(ABC):
         elif not port_is_free(LOOPBACK, self._port):
             raise StartError(f"Port {self._port} is in use; {self.title} cannot start there.")
         return self._port
+
+
+def stored_access(
+    server: type[EmbeddedServer], folder: Path, port: int | None = None
+) -> tuple[str, str]:
+    """The password and the port of the server under `folder`, as its last start wrote them.
+
+    Raises `StartError` when there was none.
+    """
+    password = recorded(folder / f"{server.name}.password")
+    kept = str(port) if port else recorded(folder / f"{server.name}.port")
+    if not password or not kept:
+        raise StartError(f"No embedded {server.title} was ever started in {folder}.")
+    return password, kept

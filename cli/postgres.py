@@ -11,7 +11,7 @@ from psycopg import sql
 
 from cli.child import Child
 from cli.cluster import SUPERUSER, Cluster, create_cluster, find_cluster
-from cli.embedded import EmbeddedServer
+from cli.embedded import EmbeddedServer, stored_access
 from cli.errors import StartError
 from cli.leftovers import end, running_in
 from cli.lock import prepare_folder
@@ -143,9 +143,7 @@ def stored_url(folder: Path, port: int | None = None) -> str:
 
     Raises `StartError` when there was none.
     """
-    password, kept = recorded(folder / PASSWORD), port or recorded(folder / PORT)
-    if not password or not kept:
-        raise StartError(f"No embedded PostgreSQL was ever started in {folder}.")
+    password, kept = stored_access(EmbeddedPostgres, folder, port)
     return f"postgresql://{SUPERUSER}:{password}@{LOOPBACK}:{kept}/{DATABASE}"
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import redis
 
 from cli.child import Child
-from cli.embedded import EmbeddedServer
+from cli.embedded import EmbeddedServer, stored_access
 from cli.errors import StartError
 from cli.leftovers import end, running_in
 from cli.lock import prepare_folder
 from cli.programs import valkey_program
-from cli.records import LOOPBACK, recorded, secret, write_private
+from cli.records import LOOPBACK, secret, write_private
 
 FILES = "valkey"
 PASSWORD = "valkey.password"  # noqa: S105 - the name of a file
@@ -76,9 +76,7 @@ def stored_url(folder: Path, port: int | None = None) -> str:
 
     Raises `StartError` when there was none.
     """
-    password, kept = recorded(folder / PASSWORD), port or recorded(folder / PORT)
-    if not password or not kept:
-        raise StartError(f"No embedded Valkey was ever started in {folder}.")
+    password, kept = stored_access(EmbeddedValkey, folder, port)
     return f"redis://:{password}@{LOOPBACK}:{kept}/0"
 
 

@@ -18,7 +18,7 @@ STATEMENT_TIMEOUT_MS = {"memory_api": 30_000, "memory_worker": 60_000}
 def api_engine(settings: Settings) -> AsyncEngine:
     """The API's pool, which sees only the tenants that a transaction names."""
     return create_async_engine(
-        _driver_url(settings.database_url),
+        driver_url(settings.database_url),
         **_options(settings, "memory_api", settings.database_pool_size),
     )
 
@@ -26,11 +26,12 @@ def api_engine(settings: Settings) -> AsyncEngine:
 def worker_engine(settings: Settings) -> Engine:
     """A worker process's pool; a task uses one connection at a time."""
     return create_engine(
-        _driver_url(settings.database_url), **_options(settings, "memory_worker", 2)
+        driver_url(settings.database_url), **_options(settings, "memory_worker", 2)
     )
 
 
-def _driver_url(url: str) -> str:
+def driver_url(url: str) -> str:
+    """`url` as SQLAlchemy wants it, with psycopg named as the driver."""
     return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 

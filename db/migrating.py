@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, create_engine, text
 from sqlalchemy.pool import NullPool
 
 import migrations
+from db.engine import driver_url
 from db.queries.models import ACTIVE_MODEL, INSERT_ACTIVE_MODEL, hnsw_index
 from memory.errors import ModelMismatchError, SchemaOutdatedError
 
@@ -27,7 +28,7 @@ STATEMENT_TIMEOUT = "600s"
 def owner_connection(url: str) -> Iterator[Connection]:
     """A connection of the login role, with time limits for each of its statements."""
     engine = create_engine(
-        url.replace("postgresql://", "postgresql+psycopg://", 1),
+        driver_url(url),
         poolclass=NullPool,
         connect_args={"connect_timeout": 5, "application_name": "memory_migrate"},
     )

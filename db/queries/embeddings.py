@@ -21,7 +21,7 @@ from memory.embedding.protocol import Vectors
 CLAIM_PENDING = text("""
 /* claim_pending */
 with named as (
-  select id, content, content_version, embedding_attempts,
+  select id, content, content_version,
     sum(length(content)) over (order by id) - length(content) as before
   from (
     select * from messages
@@ -59,17 +59,14 @@ with embedded as (
   where messages.tenant_id = :tenant_id and messages.id = input.id
     and messages.content_version = input.version and messages.embedding_status = 'pending'
   returning messages.id
-), written as (
-  insert into message_embeddings (tenant_id, message_id, model_id, kind, part, embedding)
-  select :tenant_id, input.id, :model_id, 'content', input.part, cast(input.vector as halfvec)
-  from unnest(cast(:part_ids as uuid[]), cast(:parts as smallint[]), cast(:vectors as text[]))
-    as input (id, part, vector)
-  join embedded using (id)
-  on conflict (tenant_id, message_id, model_id, kind, part) do update
-    set embedding = excluded.embedding
-  returning message_id
 )
-select count(*) as embedded, (select count(*) from written) as vectors from embedded
+insert into message_embeddings (tenant_id, message_id, model_id, kind, part, embedding)
+select :tenant_id, input.id, :model_id, 'content', input.part, cast(input.vector as halfvec)
+from unnest(cast(:part_ids as uuid[]), cast(:parts as smallint[]), cast(:vectors as text[]))
+  as input (id, part, vector)
+join embedded using (id)
+on conflict (tenant_id, message_id, model_id, kind, part) do update
+  set embedding = excluded.embedding
 """)
 
 INSERT_VECTORS = text("""
