@@ -62,7 +62,7 @@ def embed_messages(task: Task, messages: dict[str, list[str]], alone: bool = Fal
             done = {message.id for message in claimed} or set(left[:CLAIM_MESSAGES])
             left = [message_id for message_id in left if message_id not in done]
         if left:
-            send_embedding(task.app, {tenant_id: left})
+            send_embedding(task.app, {tenant_id: left}, alone=alone)
 
 
 @shared_task(name="sweep_pending", base=Task, bind=True)

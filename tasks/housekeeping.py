@@ -13,8 +13,10 @@ PURGE_KEYS = 10_000
 
 @shared_task(name="purge_idempotency_keys", base=Task, bind=True)
 def purge_idempotency_keys(task: Task) -> None:
-    """Delete idempotency keys that are over a day old, a bounded number a run."""
+    """Delete idempotency keys that are over a day old, slice by slice until none is left."""
     with task.resources.engine.begin() as connection:
         purged = connection.execute(PURGE_IDEMPOTENCY_KEYS, {"most": PURGE_KEYS}).rowcount
     if purged:
         log.info("purged_idempotency_keys", keys=purged)
+    if purged == PURGE_KEYS:
+        task.app.send_task(task.name)

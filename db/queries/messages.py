@@ -52,6 +52,7 @@ IDEMPOTENT_REQUEST = text("""
 select digest, message_ids from idempotency_keys where tenant_id = :tenant_id and key = :key
 """)
 
+# Across tenants: the purge.
 PURGE_IDEMPOTENCY_KEYS = text("""
 /* purge_idempotency_keys */
 delete from idempotency_keys where (tenant_id, key) in (

@@ -6,11 +6,13 @@ import httpx
 import msgspec
 import pytest
 import redis
+from celery import Celery
 from pytest_celery import CeleryTestWorker
 from sqlalchemy import Connection, text
 
 from db.queries.messages import PURGE_IDEMPOTENCY_KEYS
 from memory.settings import Settings
+from tasks.configuration import celery_configuration
 from tasks.housekeeping import PURGE_KEYS
 from tests.conftest import message, serving
 from tests.db.rows import add_message
@@ -122,6 +124,24 @@ def test_old_idempotency_keys_are_purged(owner: Connection) -> None:
     )
     assert owner.execute(PURGE_IDEMPOTENCY_KEYS, {"most": PURGE_KEYS}).rowcount == 1
     assert owner.scalars(text("select key from idempotency_keys")).all() == ["new"]
+
+
+def test_a_purge_goes_on_until_no_old_key_is_left(
+    settings: Settings, worker: CeleryTestWorker, owner: Connection
+) -> None:
+    owner.execute(
+        text(
+            "insert into idempotency_keys (tenant_id, key, digest, message_ids, created_at)"
+            " select 'acme', 'old-' || n, '', '{}', now() - interval '25 hours'"
+            " from generate_series(1, :keys) as n"
+        ),
+        {"keys": 2 * PURGE_KEYS + 1},
+    )
+    with Celery("memory-test", set_as_current=False) as app:
+        app.conf.update(celery_configuration(settings))
+        app.send_task("purge_idempotency_keys")
+    left = text("select count(*) from idempotency_keys")
+    wait_until(lambda: owner.scalar(left) == 0, "all old keys are gone")
 
 
 def test_a_worker_refuses_a_store_of_another_model(
