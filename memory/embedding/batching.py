@@ -5,21 +5,26 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from memory.embedding.protocol import Embedder, Vectors
+from memory.embedding.protocol import Embedder, Purpose, Vectors
 
 
-def embed_contents(embedder: Embedder, contents: Sequence[str]) -> list[Vectors]:
+def embed_contents(
+    embedder: Embedder, contents: Sequence[str], purpose: Purpose = "document"
+) -> list[Vectors]:
     """The vectors of each content, one array of shape (parts, dimensions) a content."""
     parts = [embedder.split(content) for content in contents]
-    vectors = embedder.embed([part for of_one in parts for part in of_one])
+    vectors = embedder.embed([part for of_one in parts for part in of_one], purpose)
     ends = accumulate((len(of_one) for of_one in parts), initial=0)
     return [vectors[start:end] for start, end in pairwise(ends)]
 
 
-def embed_query(embedder: Embedder, query: str) -> Vectors:
-    """The unit vector of `query`, shape (dimensions,).
+def embed_queries(embedder: Embedder, queries: Sequence[str]) -> list[Vectors]:
+    """The unit vector of each query, shape (dimensions,).
 
     A query longer than the model's window is the mean of its parts, so that none of it is lost.
     """
-    mean = embedder.embed(embedder.split(query), "query").mean(axis=0)
-    return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
+    means = [vectors.mean(axis=0) for vectors in embed_contents(embedder, queries, "query")]
+    return [
+        np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
+        for mean in means
+    ]

@@ -29,10 +29,23 @@ class MockEmbedder:
         vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         for vector, text in zip(vectors, texts, strict=True):
             # The empty word stands in a text without words, whose vector would have no direction.
-            for word in re.findall(r"\w+", well_formed(text).casefold()) or [""]:
+            for word in _words(text) or [""]:
                 vector += _direction(word, self.dimensions)
             vector /= np.linalg.norm(vector)
         return vectors
+
+    def embed_tokens(self, texts: Sequence[str], purpose: Purpose = "document") -> list[Vectors]:  # noqa: ARG002
+        """For each text a unit vector a word, whatever stands beside it."""
+        tokens = []
+        for text in texts:
+            rows = [_direction(word, self.dimensions) for word in _words(text)]
+            vectors = np.array(rows, dtype=np.float32).reshape(-1, self.dimensions)
+            tokens.append(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+        return tokens
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", well_formed(text).casefold())
 
 
 def _direction(word: str, dimensions: int) -> Vectors:

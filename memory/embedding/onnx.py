@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
 import tokenizers
+from numpy.typing import NDArray
 
 from memory.embedding.onnx_graph import HIDDEN, build_graph
 from memory.embedding.protocol import Purpose, Vectors
-from memory.embedding.text import split_by_pieces, well_formed
+from memory.embedding.text import is_word, split_by_pieces, well_formed
 from memory.embedding.weights import MINILM, require_packaged_weights
 from memory.errors import EmbeddingSetupError
 
@@ -57,23 +59,48 @@ class OnnxEmbedder:
 
     def embed(self, texts: Sequence[str], purpose: Purpose = "document") -> Vectors:  # noqa: ARG002
         """Unit vectors, shape `(len(texts), 384)`; what is beyond a text's window is not read."""
-        encodings = self._tokenizer.encode_batch_fast([well_formed(text) for text in texts])
-        pieces = [encoding.ids for encoding in encodings]
-        pieces = [ids if len(ids) <= WINDOW else [*ids[: WINDOW - 1], ids[-1]] for ids in pieces]
+        pieces = self._pieces(texts)
         vectors = np.empty((len(texts), HIDDEN), dtype=np.float32)
         for run in _runs([len(ids) for ids in pieces]):
-            vectors[run] = self._run([pieces[position] for position in run])
+            vectors[run] = self._run([pieces[position] for position in run], "vectors")
         return vectors
 
-    def _run(self, pieces: list[list[int]]) -> Vectors:
+    def embed_tokens(self, texts: Sequence[str], purpose: Purpose = "document") -> list[Vectors]:  # noqa: ARG002
+        """For each text, the unit vectors of its words' pieces, shape `(pieces, 384)`."""
+        pieces = self._pieces(texts)
+        tokens = [np.empty((0, HIDDEN), dtype=np.float32)] * len(texts)
+        for run in _runs([len(ids) for ids in pieces]):
+            hidden = self._run([pieces[position] for position in run], "hidden")
+            for position, rows in zip(run, hidden, strict=True):
+                inner = pieces[position][1:-1]
+                words = rows[1 : 1 + len(inner)][self._words[inner]]
+                tokens[position] = words / np.linalg.norm(words, axis=1, keepdims=True)
+        return tokens
+
+    @cached_property
+    def _words(self) -> NDArray[np.bool_]:
+        """Which pieces of the vocabulary are of a word."""
+        size = self._tokenizer.get_vocab_size()
+        return np.array(
+            [is_word(self._tokenizer.id_to_token(piece) or "") for piece in range(size)]
+        )
+
+    def _pieces(self, texts: Sequence[str]) -> list[list[int]]:
+        """The pieces of each text that fit the window, between the marks of its two ends."""
+        encodings = self._tokenizer.encode_batch_fast([well_formed(text) for text in texts])
+        pieces = [encoding.ids for encoding in encodings]
+        return [ids if len(ids) <= WINDOW else [*ids[: WINDOW - 1], ids[-1]] for ids in pieces]
+
+    def _run(self, pieces: list[list[int]], output: Literal["vectors", "hidden"]) -> Vectors:
         lengths = np.array([len(ids) for ids in pieces], dtype=np.int32)
         inside = np.arange(lengths.max()) < lengths[:, None]
         padded = np.zeros(inside.shape, dtype=np.int32)
         padded[inside] = [piece for ids in pieces for piece in ids]
         pooling = (inside / lengths[:, None]).astype(np.float32)[:, None, :]
         inputs = {"pieces": padded, "lengths": lengths, "pooling": pooling}
-        vectors: Vectors = self._session.run(["vectors"], inputs)[0]
-        return vectors
+        # onnxruntime copies out only what is asked for.
+        answer: Vectors = self._session.run([output], inputs)[0]
+        return answer
 
 
 def _load_tokenizer(file: Path) -> tokenizers.Tokenizer:

@@ -26,8 +26,9 @@ def build_graph(folder: Path) -> bytes:
     """The serialised model over the weights in `folder`.
 
     Inputs: `pieces` int32 (texts, length), padded on the right with any id; `lengths` int32
-    (texts,); `pooling` float32 (texts, 1, length), each text's weight of each piece. Output:
-    `vectors` float32 (texts, 384) of unit length. Raises `EmbeddingSetupError` when the weights
+    (texts,); `pooling` float32 (texts, 1, length), each text's weight of each piece. Outputs:
+    `vectors` float32 (texts, 384) of unit length; `hidden` float32 (texts, length, 384), what the
+    last layer gives for each piece, of any length. Raises `EmbeddingSetupError` when the weights
     are not those of this model.
     """
     graph = _Graph()
@@ -45,7 +46,10 @@ def build_graph(folder: Path) -> bytes:
                 value("lengths", TensorProto.INT32, ["texts"]),
                 value("pooling", TensorProto.FLOAT, ["texts", 1, "length"]),
             ],
-            outputs=[value("vectors", TensorProto.FLOAT, ["texts", HIDDEN])],
+            outputs=[
+                value("vectors", TensorProto.FLOAT, ["texts", HIDDEN]),
+                value("hidden", TensorProto.FLOAT, ["texts", "length", HIDDEN]),
+            ],
             initializer=[
                 helper.make_tensor("rows", TensorProto.INT64, [2], [-1, HIDDEN]),
                 helper.make_tensor("one", TensorProto.INT64, [1], [1]),
@@ -103,8 +107,10 @@ class _Graph:
         )
 
     def pool(self, hidden: str) -> None:
-        """The weighted mean of each text's pieces, made unit length, as `vectors`."""
-        means = self._node("MatMul", "pooling", self._node("Reshape", hidden, "shape"))
+        """The pieces of each text as `hidden`, their weighted mean at unit length as `vectors`."""
+        # Not normalised here: every node is run, whichever output is asked for.
+        self.nodes.append(helper.make_node("Reshape", [hidden, "shape"], ["hidden"]))
+        means = self._node("MatMul", "pooling", "hidden")
         flat = self._node("Squeeze", means, "one")
         self.nodes.append(helper.make_node("LpNormalization", [flat], ["vectors"], axis=1, p=2))
 

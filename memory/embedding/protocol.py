@@ -1,7 +1,7 @@
 """What the service asks of an embedding model."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,4 +29,17 @@ class Embedder(Protocol):
 
         Raises `EmbeddingUnavailableError` when another try may succeed and
         `EmbeddingRejectedError` when it would not.
+        """
+
+
+@runtime_checkable
+class TokenEmbedder(Protocol):
+    """A model that gives a vector a word piece too. Calls are blocking and safe from threads."""
+
+    def embed_tokens(self, texts: Sequence[str], purpose: Purpose = "document") -> list[Vectors]:
+        """For each text, the vectors of its words, shape `(pieces, dimensions)`, of unit length.
+
+        They are those of the last layer, so a piece's vector depends on the text around it.
+        Punctuation and the marks that the model adds have none; a text may have no row. What is
+        beyond the window is not read. Raises `EmbeddingSetupError` when the model has no layers.
         """

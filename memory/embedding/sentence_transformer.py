@@ -1,13 +1,13 @@
 """Any sentence-transformers model (`pip install 'ai-memory-layer[sentence-transformers]'`)."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from memory.embedding.protocol import Purpose, Vectors
-from memory.embedding.text import split_by_bytes, split_by_pieces, well_formed
+from memory.embedding.text import is_word, split_by_bytes, split_by_pieces, well_formed
 from memory.embedding.weights import MINILM, MINILM_NAMES, packaged_weights
 from memory.errors import EmbeddingSetupError
 
@@ -68,6 +68,39 @@ class SentenceTransformerEmbedder:
         if not texts:
             return np.empty((0, self.dimensions), dtype=np.float32)
         return self._encode([well_formed(text) for text in texts], purpose)
+
+    def embed_tokens(self, texts: Sequence[str], purpose: Purpose = "document") -> list[Vectors]:  # noqa: ARG002
+        """For each text, the unit vectors of its words' pieces, shape `(pieces, dimensions)`.
+
+        Raises `EmbeddingSetupError` when the model gives no vectors but those of whole texts.
+        """
+        with self._lock:
+            # No prompt: its words would stand in every text and every query, and match each other.
+            outputs = self._model.encode(
+                [well_formed(text) for text in texts],
+                prompt="",
+                output_value=None,
+                show_progress_bar=False,
+            )
+            return [self._words(output) for output in outputs]
+
+    def _words(self, output: Mapping[str, Any]) -> Vectors:
+        tokenizer = self._model.tokenizer
+        if not {"token_embeddings", "input_ids", "attention_mask"} <= output.keys():
+            raise EmbeddingSetupError(f"{self.model} gives no vectors of single words")
+        ids = output["input_ids"].tolist()
+        marks = {*tokenizer.all_special_ids} - {tokenizer.unk_token_id}
+        words = [
+            bool(read) and piece not in marks and is_word(written)
+            for piece, written, read in zip(
+                ids,
+                tokenizer.convert_ids_to_tokens(ids),
+                output["attention_mask"].tolist(),
+                strict=True,
+            )
+        ]
+        vectors = output["token_embeddings"].float().cpu().numpy()[words]
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
     def _encode(self, texts: list[str], purpose: Purpose) -> Vectors:
         encode = self._model.encode_query if purpose == "query" else self._model.encode_document

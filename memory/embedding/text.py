@@ -1,16 +1,24 @@
 """Making text fit a model: its encoding and its window."""
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 
 # The remote models take 2,048 pieces or more, and a piece has some three bytes in any language:
 # 6,000 letters of English, 2,000 characters of Chinese. A provider cuts off what does not fit.
 PART_BYTES = 6000
 OVERLAP_CHARACTERS = 300
+# How tokenizers write the blank before a piece; the first of the two is a letter.
+BLANKS = "Ġ▁"
 
 
 def well_formed(text: str) -> str:
     """`text` with every lone surrogate, which no encoder takes, replaced by `?`."""
     return text if text.isascii() else text.encode(errors="replace").decode()
+
+
+def is_word(piece: str) -> bool:
+    """Whether a word piece, as its tokenizer writes it, has a letter, a mark on one or a digit."""
+    return any(unicodedata.category(letter)[0] in "LMN" for letter in piece.lstrip(BLANKS))
 
 
 def split_by_bytes(text: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""Rerankers: a second, closer look at the best candidates of a search."""
