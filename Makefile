@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Needs Python 3.11 or newer, a POSIX shell and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-extras format lint types check coverage bench-locomo lock clean
+.PHONY: help run test test-extras format lint types check coverage bench-search lock clean
 
 VENV := .venv
 EXTRAS := .venv-extras
@@ -84,8 +84,9 @@ check: lint types coverage ## everything that must pass before a commit
 coverage: $(VENV)/dev.stamp ## the whole suite, with the lines it did not reach
 	$(VENV)/bin/python -m pytest -m 'not extras' --cov --cov-report=term-missing $(ARGS)
 
-bench-locomo: $(VENV)/dev.stamp ## measure search: DATASET=path of the file, URL=that of the API
-	$(VENV)/bin/python -m bench.locomo --dataset '$(DATASET)' --url '$(or $(URL),http://127.0.0.1:8000)'
+bench-search: $(VENV)/dev.stamp ## measure search: DATASET=path [FORMAT=..] [URL=..] [REPORT=folder]
+	$(VENV)/bin/python -m bench.search --dataset '$(DATASET)' --url '$(or $(URL),http://127.0.0.1:8000)' \
+	  --report '$(or $(REPORT),bench/results)' $(if $(FORMAT),--format '$(FORMAT)') $(ARGS)
 
 lock: ## pin the newest packages that the project allows, in requirements/lock.txt
 	@set -e; $(find_python); "$$python" -m venv --clear .venv-lock; \

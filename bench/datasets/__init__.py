@@ -1,0 +1,1 @@
+"""Readers of the data sets that search is measured on, one format a file."""
