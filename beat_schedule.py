@@ -16,6 +16,11 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
             "schedule": timedelta(seconds=sweep),
             "options": {"expires": sweep},
         },
+        "reindex-terms": {
+            "task": "reindex_terms",
+            "schedule": timedelta(seconds=sweep),
+            "options": {"expires": sweep},
+        },
         "purge-idempotency-keys": {
             "task": "purge_idempotency_keys",
             "schedule": timedelta(minutes=10),

@@ -8,7 +8,7 @@ from litestar import Litestar, Response, get
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
-from api import admin, memory, messages, problems
+from api import admin, memory, messages, problems, tenant_settings
 from api.gate import Gate
 from api.metrics import Metrics
 from api.openapi import docs_asset, openapi_config
@@ -37,6 +37,10 @@ def create_app(settings: Settings | None = None) -> Gate:
         route_handlers=[
             messages.messages_router(settings.batch_max_bytes),
             memory.search,
+            memory.search_by_body,
+            tenant_settings.get_settings,
+            tenant_settings.put_settings,
+            tenant_settings.delete_settings,
             admin.live,
             admin.health,
             admin.readiness,

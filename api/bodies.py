@@ -8,11 +8,15 @@ import msgspec
 from litestar import Request
 
 from api.problems import FieldError, ProblemError, invalid
-from memory.checks import check_message
+from memory.checks import check_message, check_search
 from memory.errors import InvalidFieldError
 from memory.messages import BATCH_MAX_MESSAGES, NewMessage
+from memory.search import SearchRequest
+from memory.tenants import TenantSettings
 
 NEW_MESSAGE = msgspec.json.Decoder(NewMessage)
+SEARCH_REQUEST = msgspec.json.Decoder(SearchRequest)
+TENANT_SETTINGS = msgspec.json.Decoder(TenantSettings)
 
 
 class RawBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,6 +68,34 @@ def read_batch(body: bytes, content_max_chars: int) -> tuple[list[NewMessage], l
     if errors and (not batch.partial or not messages):
         raise invalid(errors)
     return messages, errors
+
+
+def read_search(body: bytes) -> SearchRequest:
+    """The search that `body` asks for; raises the 400 that says what is wrong with it."""
+    try:
+        asked = SEARCH_REQUEST.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid([field_error(error)]) from None
+    check_search(asked)
+    return asked
+
+
+def search_request(**values: Any) -> SearchRequest:
+    """The search of URL parameters; raises the 400 that says what is wrong with them."""
+    try:
+        asked = msgspec.convert(values, SearchRequest)
+    except msgspec.ValidationError as error:
+        raise invalid([field_error(error)]) from None
+    check_search(asked)
+    return asked
+
+
+def read_settings(body: bytes) -> TenantSettings:
+    """The tenant's settings in `body`; raises the 400 that says what is wrong with them."""
+    try:
+        return TENANT_SETTINGS.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid([field_error(error)]) from None
 
 
 def read_idempotency_key(

@@ -2,16 +2,18 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from api.contexts import index_contexts
 from db.queries.embeddings import INSERT_VECTORS, vector_parameters
 from db.queries.messages import (
     IDEMPOTENT_REQUEST,
     INSERT_MESSAGES,
+    NewRow,
     insert_parameters,
     message_from_row,
     messages_by_id,
@@ -19,6 +21,8 @@ from db.queries.messages import (
 from db.sessions import tenant_transaction
 from memory.embedding.protocol import Vectors
 from memory.errors import IdempotencyConflictError, IdempotencyGoneError
+from memory.lexical.analysis import Analyser
+from memory.lexical.bm25 import Entry
 from memory.messages import Message, NewMessage
 
 GROUP_MESSAGES = 500
@@ -49,6 +53,8 @@ class Request:
     """Messages to store as one: all of them or none. With a key they are of one tenant."""
 
     messages: Sequence[tuple[NewMessage, Message]]
+    terms: Sequence[Entry]
+    analysers: Mapping[str, Analyser]
     key: Key | None = None
     vectors: Sequence[Vectors] = ()
     model_id: int = 0
@@ -135,28 +141,32 @@ class Ingest:
     async def _store_all(self, group: list[Request]) -> list[Stored | Exception]:
         tenants = {message.tenant_id for request in group for _, message in request.messages}
         rows = [
-            (
+            NewRow(
                 new,
                 message,
+                terms,
                 *((request.key.value, request.key.digest) if request.key else (None,) * 2),
             )
             for request in group
-            for new, message in request.messages
+            for (new, message), terms in zip(request.messages, request.terms, strict=True)
         ]
         async with tenant_transaction(self._engine, tenants) as connection:
             inserted = set(
                 (await connection.execute(INSERT_MESSAGES, insert_parameters(rows))).scalars()
             )
             fresh = [request.messages[0][1].id in inserted for request in group]
-            await store_vectors(
-                connection, [request for request, new in zip(group, fresh, strict=True) if new]
-            )
-            return [
+            stored = [request for request, new in zip(group, fresh, strict=True) if new]
+            await store_vectors(connection, stored)
+            outcomes = [
                 Stored([message for _, message in request.messages], replayed=False)
                 if new
                 else await replay(connection, request)
                 for request, new in zip(group, fresh, strict=True)
             ]
+        for request in stored:
+            if request.vectors:
+                await index_contexts(self._engine, request.analysers, request.messages)
+        return outcomes
 
 
 def split_repeated(group: Sequence[Request]) -> tuple[list[Request], list[Request]]:

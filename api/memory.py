@@ -1,60 +1,121 @@
 """`/v1/memory`: finding the messages that matter."""
 
-import asyncio
+from datetime import datetime
 from typing import Annotated, Any
 
-from litestar import Request, get
-from litestar.params import QueryParameter
+import msgspec
+from litestar import Request, get, post
+from litestar.params import QueryParameter, RawBody
 
-from api.runtime import Model, NamedRuntime, Runtime
-from db.queries.search import EXACT_UP_TO, SCOPE_SIZE, candidate_from_row, nearest_messages
-from db.sessions import tenant_transaction
-from memory.checks import check_text
-from memory.embedding.batching import embed_query
-from memory.embedding.protocol import Vectors
-from memory.messages import TENANT_PATTERN
-from memory.search import Candidate, SearchAnswer, SearchScope, candidate_count, rank
+from api.answering import answers_of
+from api.bodies import check_json, read_search, search_request
+from api.openapi import documented_body
+from api.runtime import NamedRuntime
+from memory.errors import InvalidFieldError
+from memory.messages import TENANT_PATTERN, Role
+from memory.rerank.protocol import RerankerName
+from memory.search import CONTEXT_MAX, TOP_K_MAX, Mode, SearchAnswer, SearchAnswers, SearchRequest
 
 # Percent-encoded, each may take twelve bytes of the 64 KiB that a URL may have.
 QUERY_MAX_CHARS = 5_000
+METADATA = "metadata."
+
+HttpRequest = Request[Any, Any, Any]
+Share = Annotated[float | None, QueryParameter(ge=0, le=1)]
+Weight = Annotated[float | None, QueryParameter(ge=0, le=1000)]
 
 
 @get("/v1/memory/search", tags=["search"])
 async def search(
-    request: Request[Any, Any, Any],
+    request: HttpRequest,
     runtime: NamedRuntime,
     tenant_id: Annotated[str, QueryParameter(min_length=1, max_length=64, pattern=TENANT_PATTERN)],
     query_: Annotated[str, QueryParameter(name="query", min_length=1, max_length=QUERY_MAX_CHARS)],
-    top_k: Annotated[int, QueryParameter(ge=1, le=100)] = 5,
+    top_k: Annotated[int, QueryParameter(ge=1, le=TOP_K_MAX)] = 5,
+    mode: Annotated[Mode, QueryParameter()] = "hybrid",
+    context: Annotated[int, QueryParameter(ge=0, le=CONTEXT_MAX)] = 0,
+    explain: Annotated[bool, QueryParameter()] = False,
     conversation_id: Annotated[str | None, QueryParameter(min_length=1, max_length=128)] = None,
-    importance_min: Annotated[float | None, QueryParameter(ge=0, le=1)] = None,
+    role: Annotated[list[Role] | None, QueryParameter()] = None,
+    importance_min: Share = None,
+    created_after: Annotated[datetime | None, QueryParameter()] = None,
+    created_before: Annotated[datetime | None, QueryParameter()] = None,
+    include_archived: Annotated[bool, QueryParameter()] = False,
+    rerank: Annotated[RerankerName | None, QueryParameter()] = None,
+    w_relevance: Weight = None,
+    w_importance: Weight = None,
+    w_recency: Weight = None,
+    half_life_days: Annotated[float | None, QueryParameter(gt=0, le=100_000)] = None,
 ) -> SearchAnswer:
-    """The messages of a tenant that answer `query` best, best first."""
-    request.scope["tenant_id"] = tenant_id  # type: ignore[typeddict-unknown-key]
-    check_text("query", query_, QUERY_MAX_CHARS)
-    check_text("conversation_id", conversation_id or "", 128)
-    scope = SearchScope(
-        tenant_id=tenant_id, conversation_id=conversation_id, importance_min=importance_min
+    """The messages of a tenant that answer `query` best, best first.
+
+    `metadata.KEY=VALUE` keeps to messages whose metadata has that value there; a dot leads into
+    an object. A value that reads as JSON, as 5, true or "5", is that; all else is text.
+    """
+    asked = search_request(
+        tenant_id=tenant_id,
+        query=query_,
+        top_k=top_k,
+        mode=mode,
+        context=context,
+        explain=explain,
+        conversation_id=conversation_id,
+        role=role,
+        importance_min=importance_min,
+        created_after=created_after,
+        created_before=created_before,
+        metadata=metadata_parameters(request),
+        include_archived=include_archived,
+        rerank=rerank,
+        w_relevance=w_relevance,
+        w_importance=w_importance,
+        w_recency=w_recency,
+        half_life_days=half_life_days,
     )
-    model = runtime.model
-    with runtime.metrics.embedding_seconds.time():
-        vector = await asyncio.to_thread(embed_query, model.embedder, query_)
-    candidates = await find(runtime, scope, model, vector, candidate_count(top_k))
-    runtime.metrics.searches.inc()
-    return rank(candidates, top_k)
+    return (await answers_of(request, runtime, asked, [query_]))[0]
 
 
-async def find(
-    runtime: Runtime, scope: SearchScope, model: Model, vector: Vectors, most: int
-) -> list[Candidate]:
-    """The `most` messages of `scope` nearest to `vector`, small scopes compared in full."""
-    async with tenant_transaction(runtime.engine, [scope.tenant_id]) as connection:
-        exact = scope.conversation_id is not None
-        if not exact:
-            size = await connection.scalar(
-                SCOPE_SIZE,
-                {"tenant_id": scope.tenant_id, "model_id": model.id, "most": EXACT_UP_TO + 1},
-            )
-            exact = (size or 0) <= EXACT_UP_TO
-        statement, parameters = nearest_messages(scope, model.id, vector, most, exact=exact)
-        return [candidate_from_row(row) for row in await connection.execute(statement, parameters)]
+@post(
+    "/v1/memory/search",
+    operation_class=documented_body(SearchRequest),
+    status_code=200,
+    tags=["search"],
+)
+async def search_by_body(
+    request: HttpRequest, runtime: NamedRuntime, body: RawBody
+) -> SearchAnswer | SearchAnswers:
+    """As GET, for long queries; with `queries` up to 32 searches in one scope."""
+    check_json(request)
+    asked = read_search(body)
+    if asked.query is not None:
+        return (await answers_of(request, runtime, asked, [asked.query]))[0]
+    return SearchAnswers(results=await answers_of(request, runtime, asked, asked.queries or []))
+
+
+def metadata_parameters(request: HttpRequest) -> dict[str, Any] | None:
+    """What the `metadata.` parameters ask for, as the metadata would have it.
+
+    Raises `InvalidFieldError` when no metadata can have two of them at once.
+    """
+    metadata: dict[str, Any] = {}
+    for name, value in request.query_params.multi_items():
+        if name.startswith(METADATA):
+            *path, last = name.removeprefix(METADATA).split(".")
+            place = metadata
+            for step in path:
+                place = place.setdefault(step, {})
+                if not isinstance(place, dict):
+                    raise InvalidFieldError(name, "asks for a value where another asks for one")
+            if last in place:
+                raise InvalidFieldError(name, "asks for a value where another asks for one")
+            place[last] = scalar(value)
+    return metadata or None
+
+
+def scalar(text: str) -> Any:
+    """`text` as the JSON scalar that it reads as, or else as text."""
+    try:
+        value = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+    return text if isinstance(value, dict | list) else value

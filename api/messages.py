@@ -1,7 +1,7 @@
 """`/v1/messages`: storing messages and reading one."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -18,6 +18,8 @@ from db.queries.messages import TENANT_OF_MESSAGE, message_from_row, messages_by
 from db.sessions import tenant_transaction
 from memory.embedding.batching import embed_contents
 from memory.errors import InvalidFieldError, MessageNotFoundError
+from memory.lexical.analysis import Analyser
+from memory.lexical.bm25 import Entry, content_entry
 from memory.messages import (
     TENANT_PATTERN,
     Message,
@@ -31,6 +33,8 @@ from memory.messages import (
 
 HttpRequest = Request[Any, Any, Any]
 Answer = TypeVar("Answer")
+# To read so many takes a millisecond or two.
+MANY_CHARACTERS = 5_000
 
 
 @post("/v1/messages", operation_class=documented_body(NewMessage), status_code=202)
@@ -94,6 +98,8 @@ async def store(request: HttpRequest, runtime: Runtime, new: Sequence[NewMessage
     inline = not runtime.settings.async_embeddings
     now = datetime.now(UTC)
     accepted = [(each, accept(each, "completed" if inline else "pending", now)) for each in new]
+    analysers = await runtime.tenants.analysers({each.tenant_id for each in new})
+    terms = await terms_of(new, analysers)
     vectors = []
     if inline:
         with runtime.metrics.embedding_seconds.time():
@@ -102,6 +108,8 @@ async def store(request: HttpRequest, runtime: Runtime, new: Sequence[NewMessage
     stored = await runtime.ingest.store(
         StoreRequest(
             messages=accepted,
+            terms=terms,
+            analysers=analysers,
             key=Key(key, request_digest(list(new))) if key else None,
             vectors=vectors,
             model_id=runtime.model.id if inline else 0,
@@ -109,10 +117,26 @@ async def store(request: HttpRequest, runtime: Runtime, new: Sequence[NewMessage
     )
     if not stored.replayed:
         runtime.metrics.messages_created.inc(len(new))
+        await runtime.answers.changed(analysers)
+        if runtime.upkeep:
+            runtime.upkeep.note(analysers, len(new))
     if runtime.publisher and not stored.replayed:
         pairs = [(message.tenant_id, message.id) for message in stored.messages]
         runtime.publisher.publish(pairs, request.scope["request_id"])  # type: ignore[typeddict-item]
     return stored
+
+
+async def terms_of(new: Sequence[NewMessage], analysers: Mapping[str, Analyser]) -> list[Entry]:
+    """The lexical entries of `new`; many words are read off the event loop."""
+
+    def entries() -> list[Entry]:
+        return [
+            content_entry(analysers[each.tenant_id], each.tenant_id, each.content, each.metadata)
+            for each in new
+        ]
+
+    many = sum(len(each.content) for each in new) > MANY_CHARACTERS
+    return await asyncio.to_thread(entries) if many else entries()
 
 
 def answer(runtime: Runtime, stored: Stored, content: Answer) -> Response[Answer]:

@@ -40,3 +40,9 @@ class Metrics:
             "Messages whose embedding task could not be sent and waits for the sweep.",
             registry=self.registry,
         )
+        self.cache_requests = Counter(
+            "memory_cache_requests_total",
+            "Look-ups in a cache, by the level that had the answer; `miss` when none had.",
+            ["cache", "result"],
+            registry=self.registry,
+        )

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 import structlog
 from litestar.di import NamedDependency
@@ -11,14 +13,26 @@ from redis.asyncio import Redis
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from api.cache import Cache
 from api.ingest import Ingest
 from api.metrics import Metrics
 from api.problems import UnavailableError
+from api.query_vectors import QueryVectors
+from api.search_answers import SearchAnswers
+from api.tenants import Tenants
+from api.upkeep import Upkeep
 from db.engine import api_engine
 from db.migrating import register_model
 from memory.embedding.protocol import Embedder
 from memory.embedding.select import create_embedder
-from memory.errors import EmbeddingUnavailableError, MemoryLayerError, SchemaOutdatedError
+from memory.errors import (
+    EmbeddingSetupError,
+    EmbeddingUnavailableError,
+    MemoryLayerError,
+    SchemaOutdatedError,
+)
+from memory.rerank.protocol import Reranker, RerankerName
+from memory.rerank.select import create_reranker
 from memory.settings import Settings
 from tasks.publisher import Publisher
 
@@ -27,14 +41,31 @@ log = structlog.get_logger(__name__)
 RETRY_SECONDS = 1.0
 STOP_SECONDS = 10
 REDIS_SECONDS = 0.5
+LOCAL_PROVIDERS = frozenset({"onnx", "sentence_transformer", "mock"})
+# A remote provider takes so many queries' calls at once; a local model is no faster with more.
+REMOTE_CALLS = 4
 
 
 class Model:
-    """The embedder and the id under which its vectors lie in the store."""
+    """The embedder, the id under which its vectors lie in the store, and what reads with it."""
 
-    def __init__(self, embedder: Embedder, model_id: int) -> None:
+    def __init__(self, embedder: Embedder, model_id: int, vectors: QueryVectors) -> None:
         self.embedder = embedder
         self.id = model_id
+        self.vectors = vectors
+        self._rerankers: dict[RerankerName, Reranker | None] = {}
+        self._loading = threading.Lock()
+
+    def reranker(self, name: RerankerName, model_name: str) -> Reranker | None:
+        """The reranker called `name`, loaded when first asked for; blocking.
+
+        Raises `EmbeddingSetupError` when this deployment has none of that name.
+        """
+        with self._loading:
+            if name not in self._rerankers:
+                own_model = model_name if name == "cross_encoder" else ""
+                self._rerankers[name] = create_reranker(name, own_model, self.embedder)
+            return self._rerankers[name]
 
 
 class Runtime:
@@ -49,6 +80,7 @@ class Runtime:
         self.publisher = (
             Publisher(settings, metrics.publish_dropped.inc) if settings.async_embeddings else None
         )
+        self.upkeep = None if settings.async_embeddings else Upkeep(settings)
         self.redis: Redis | None = (
             Redis.from_url(
                 settings.redis_url,
@@ -58,9 +90,14 @@ class Runtime:
             if settings.async_embeddings
             else None
         )
+        cache_url = settings.cache_url or (settings.redis_url if self.redis else "")
+        self.cache = Cache.connect(cache_url) if cache_url else None
+        self.answers = SearchAnswers(self.cache, metrics)
+        self.tenants = Tenants(self.engine, settings)
         self.embedder: Embedder | None = None
         self.probe: asyncio.Task[bool] | None = None
         self._model: Model | None = None
+        self._later: set[asyncio.Task[None]] = set()
         self.obstacle = "The store has not been checked yet."
 
     @property
@@ -87,6 +124,8 @@ class Runtime:
         await self.ingest.start()
         if self.publisher:
             await self.publisher.start()
+        if self.upkeep:
+            self.upkeep.start()
         try:
             yield
         finally:
@@ -104,7 +143,35 @@ class Runtime:
             self.embedder.model,
             self.embedder.dimensions,
         )
-        self._model = Model(self.embedder, model_id)
+        calls = 1 if self.settings.embedding_provider in LOCAL_PROVIDERS else REMOTE_CALLS
+        vectors = QueryVectors(self.embedder, self.cache, self.metrics, calls)
+        model = Model(self.embedder, model_id, vectors)
+        await asyncio.to_thread(
+            model.reranker, self.settings.reranker, self.settings.reranker_model_name
+        )
+        await vectors.start()
+        self._model = model
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work` beside what comes next; at the end it is waited for."""
+        task = asyncio.create_task(work)
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
+    async def reranker(self, wanted: RerankerName | None) -> Reranker | None:
+        """The reranker called `wanted`, None for the deployment's; loaded when first asked for.
+
+        Raises `EmbeddingSetupError` when this deployment has none of that name.
+        """
+        name = wanted or self.settings.reranker
+        if name == "none":
+            return None
+        configured = self.settings.reranker_model_name
+        if name == "cross_encoder" and not (configured or self.settings.reranker == name):
+            raise EmbeddingSetupError(
+                "cross_encoder is not set up here: MEMORY_RERANKER_MODEL_NAME names no model"
+            )
+        return await asyncio.to_thread(self.model.reranker, name, configured)
 
     def _load_embedder(self) -> Embedder:
         embedder = create_embedder(self.settings)
@@ -131,8 +198,15 @@ class Runtime:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
                 await self.ingest.stop()
+                await asyncio.gather(*self._later, return_exceptions=True)
                 if self.publisher:
                     await self.publisher.stop()
+                if self.upkeep:
+                    await self.upkeep.stop()
+                if self._model:
+                    await self._model.vectors.stop()
+        if self.cache:
+            await self.cache.aclose()
         if self.redis:
             await self.redis.aclose()
         await self.engine.dispose()

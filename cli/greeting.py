@@ -28,7 +28,7 @@ def lines(settings: Settings, folder: Path, seconds: float) -> Iterator[str]:
     curl = f"curl -s -w '\\n'{key}"
     json = "-H 'Content-Type: application/json'"
     # The pause is for those who paste both lines at once: a worker embeds the message meanwhile.
-    yield f"{curl} {api}/v1/messages {json} -d '{BODY}'; sleep 1"
+    yield f"{curl} {api}/v1/messages {json} -d '{BODY}'"
     yield f"{curl} '{api}/v1/memory/search?{urlencode(QUESTION)}'"
     if key:
         yield "\n(MEMORY_API_KEY is to be one of your MEMORY_API_KEYS.)"

@@ -18,6 +18,7 @@ COMMANDS = {
     "worker": "cli.parts:worker",
     "beat": "cli.parts:beat",
     "flower": "cli.parts:flower",
+    "reindex": "cli.reindex:reindex",
 }
 WRONG_SETTING = 2
 

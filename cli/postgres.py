@@ -25,11 +25,14 @@ PORT = "postgres.port"
 STOP_SECONDS = 20.0
 IMMEDIATE_SECONDS = 5.0
 
+MEMORY_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
     "max_connections": "100",
-    "shared_buffers": "128MB",
+    # An eighth of the machine's memory, taken as it is used: a vector index that does not fit is
+    # read again and again, at several times the price.
+    "shared_buffers": f"{min(1024, max(128, MEMORY_BYTES // 2**23))}MB",
     "maintenance_work_mem": "128MB",
     "max_wal_size": "512MB",
     # Files, not /dev/shm: containers often give that 64 MB, too little to build an index.

@@ -1,8 +1,9 @@
 """The tables as the queries see them; `migrations/` makes them, a test holds both together."""
 
-from pgvector.sqlalchemy import HALFVEC
+from pgvector.sqlalchemy import HALFVEC, SPARSEVEC
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -18,6 +19,8 @@ from sqlalchemy import (
     Uuid,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+
+from memory.lexical.analysis import TERM_SPACE
 
 metadata = MetaData()
 
@@ -40,6 +43,7 @@ messages = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("ingested_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("archived_at", DateTime(timezone=True)),
     PrimaryKeyConstraint("tenant_id", "id"),
 )
 
@@ -78,4 +82,63 @@ idempotency_keys = Table(
     Column("message_ids", ARRAY(Uuid), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     PrimaryKeyConstraint("tenant_id", "key"),
+)
+
+message_terms = Table(
+    "message_terms",
+    metadata,
+    Column("tenant_id", Text(collation="C"), nullable=False),
+    Column("message_id", Uuid, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("previous_id", Uuid),
+    Column("analyser", Text, nullable=False),
+    Column("length", Integer, nullable=False),
+    Column("weights", SPARSEVEC(TERM_SPACE), nullable=False),
+    Column("keys", ARRAY(BigInteger), nullable=False),
+    PrimaryKeyConstraint("tenant_id", "message_id", "kind"),
+    ForeignKeyConstraint(
+        ["tenant_id", "message_id"], ["messages.tenant_id", "messages.id"], ondelete="CASCADE"
+    ),
+    ForeignKeyConstraint(
+        ["tenant_id", "previous_id"], ["messages.tenant_id", "messages.id"], ondelete="CASCADE"
+    ),
+)
+
+term_statistics = Table(
+    "term_statistics",
+    metadata,
+    Column("tenant_id", Text(collation="C"), primary_key=True),
+    Column("messages", BigInteger, nullable=False),
+    Column("content_length", Double, nullable=False),
+    Column("context_length", Double, nullable=False),
+    Column("refreshed_at", DateTime(timezone=True), nullable=False),
+)
+
+term_counts = Table(
+    "term_counts",
+    metadata,
+    Column("tenant_id", Text(collation="C"), nullable=False),
+    Column("term", Integer, nullable=False),
+    Column("messages", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "term"),
+)
+
+tenant_settings = Table(
+    "tenant_settings",
+    metadata,
+    Column("tenant_id", Text(collation="C"), primary_key=True),
+    Column("language", Text),
+    Column("w_relevance", Double),
+    Column("w_importance", Double),
+    Column("w_recency", Double),
+    Column("half_life_days", Double),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+)
+
+term_reindexing = Table(
+    "term_reindexing",
+    metadata,
+    Column("tenant_id", Text(collation="C"), primary_key=True),
+    Column("finished_to", Uuid, nullable=False),
+    Column("not_before", DateTime(timezone=True), nullable=False),
 )

@@ -7,6 +7,7 @@ import msgspec
 
 from memory.errors import InvalidFieldError
 from memory.messages import NewMessage
+from memory.search import QUERIES_MAX_CHARS, QUERY_MAX_CHARS, SearchRequest
 
 METADATA_MAX_BYTES = 16_384
 METADATA_MAX_DEPTH = 8
@@ -35,6 +36,20 @@ def check_text(field: str, value: str, max_chars: int) -> None:
         value.encode()
     except UnicodeEncodeError:
         raise InvalidFieldError(field, "has a lone surrogate, which is not Unicode text") from None
+
+
+def check_search(asked: SearchRequest) -> None:
+    """Raise `InvalidFieldError` for the first field of `asked` that cannot be searched for."""
+    if (asked.query is None) == (asked.queries is None):
+        raise InvalidFieldError("query", "or queries must be given, and not both")
+    queries = asked.queries or [asked.query or ""]
+    for query in queries:
+        check_text("queries" if asked.queries else "query", query, QUERY_MAX_CHARS)
+    if sum(map(len, queries)) > QUERIES_MAX_CHARS:
+        reason = f"are longer than {QUERIES_MAX_CHARS} characters together"
+        raise InvalidFieldError("queries", reason)
+    check_text("conversation_id", asked.conversation_id or "", 128)
+    _check_metadata(asked.metadata or {})
 
 
 def _check_metadata(metadata: dict[str, Any]) -> None:

@@ -1,31 +1,70 @@
-"""Search: what is asked, what is answered, and how the answers are ranked."""
+"""Search: what is asked, and what is answered."""
 
-from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
-from memory.messages import Role
+from memory.messages import ConversationId, Role, Share, TenantId
+from memory.rerank.protocol import RerankerName
+from memory.settings import Days, Weight
 
-SIMILARITY_WEIGHT = 0.7
-IMPORTANCE_WEIGHT = 0.3
-# Importance can lift a message by this many places at most; beyond lies what is not similar.
-CANDIDATES_PER_HIT = 4
-CANDIDATES_MIN = 50
+Mode = Literal["hybrid", "semantic", "lexical"]
+Leg = Literal["semantic", "lexical"]
+
+QUERY_MAX_CHARS = 20_000
+QUERIES_MAX = 32
+# All of one request; reading them takes the model a second or so.
+QUERIES_MAX_CHARS = 100_000
+TOP_K_MAX = 100
+CONTEXT_MAX = 10
+
+Query = Annotated[str, Meta(min_length=1, max_length=QUERY_MAX_CHARS)]
 
 
-class SearchScope(msgspec.Struct, frozen=True, kw_only=True):
+class SearchScope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which messages a search may answer with."""
 
-    tenant_id: str
-    conversation_id: str | None = None
-    importance_min: float | None = None
+    tenant_id: TenantId
+    conversation_id: ConversationId | None = None
+    role: Role | list[Role] | None = None
+    importance_min: Share | None = None
+    created_after: Annotated[datetime, Meta(tz=True)] | None = None
+    created_before: Annotated[datetime, Meta(tz=True)] | None = None
+    metadata: dict[str, Any] | None = None
+    include_archived: bool = False
+
+
+class SearchRequest(SearchScope, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A search, or up to 32 of them in the same scope."""
+
+    query: Query | None = None
+    queries: Annotated[list[Query], Meta(min_length=1, max_length=QUERIES_MAX)] | None = None
+    top_k: Annotated[int, Meta(ge=1, le=TOP_K_MAX)] = 5
+    mode: Mode = "hybrid"
+    context: Annotated[int, Meta(ge=0, le=CONTEXT_MAX)] = 0
+    explain: bool = False
+    rerank: RerankerName | None = None
+    w_relevance: Weight | None = None
+    w_importance: Weight | None = None
+    w_recency: Weight | None = None
+    half_life_days: Days | None = None
+
+    @property
+    def scope(self) -> SearchScope:
+        """What the search is held to, without what is asked there."""
+        return SearchScope(**{name: getattr(self, name) for name in SearchScope.__struct_fields__})
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that the database found, with its cosine similarity to the query."""
+    """A message that a leg found.
+
+    `similarity` is the cosine of its vector and the query's, None while it has no vector or the
+    query has none. `bm25` is its BM25, None where no term of the query stands in it; `rarest` is
+    the idf of a term that a single message of the tenant has. `found_by` names the legs.
+    """
 
     message_id: UUID
     conversation_id: str
@@ -34,11 +73,54 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any]
     importance: float
     created_at: datetime
-    similarity: float
+    similarity: float | None = None
+    bm25: float | None = None
+    rarest: float | None = None
+    found_by: list[Leg] = []
+
+
+class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that stands beside a hit in its conversation.
+
+    `score` is there when it was a hit itself, and has been merged into the better one.
+    """
+
+    message_id: UUID
+    role: Role
+    content: str
+    created_at: datetime
+    score: float | UnsetType = UNSET
+
+
+class Weights(msgspec.Struct, frozen=True, kw_only=True):
+    """What each part counts for in a score; they add up to 1."""
+
+    relevance: float
+    importance: float
+    recency: float
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """How a score came about: the sum of relevance, importance and recency by their weights.
+
+    `lexical` is BM25 brought into 0..1. `similarity` and `lexical` are null where there was
+    nothing to compare. `rerank` is the reranker's score where one took part.
+    """
+
+    similarity: float | None
+    lexical: float | None
+    bm25: float | None
+    relevance: float
+    importance: float
+    recency: float
+    weights: Weights
+    found_by: list[Leg]
+    terms: list[str]
+    rerank: float | None = None
 
 
 class Hit(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer of a search. `score` orders the answers; all three figures lie in 0..1."""
+    """One answer of a search. `score` orders the answers; all figures lie in 0..1."""
 
     message_id: UUID
     conversation_id: str
@@ -47,40 +129,38 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any]
     score: float
     similarity: float
+    relevance: float
     importance: float
+    recency: float
     created_at: datetime
+    before: list[Neighbour] | UnsetType = UNSET
+    after: list[Neighbour] | UnsetType = UNSET
+    explanation: Explanation | UnsetType = UNSET
+
+    def message_ids(self) -> list[UUID]:
+        """The messages that are shown: the hit itself and those around it."""
+        around = (self.before or []) + (self.after or [])
+        return [self.message_id, *(near.message_id for near in around)]
 
 
 class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The answers of a search, best first; `total` is how many there are."""
+    """The answers of a search, best first; `total` is how many there are.
+
+    `degraded` says that a part of the search could not take place, and `degraded_reason` which.
+    `cached` says that the answer was computed up to a minute ago; each of its messages is still
+    there.
+    """
 
     total: int
     items: list[Hit]
+    scope: SearchScope
+    mode: Mode
+    degraded: bool = False
+    degraded_reason: str | None = None
+    cached: bool = False
 
 
-def candidate_count(top_k: int) -> int:
-    """How many of the nearest messages to rank for `top_k` answers."""
-    return max(CANDIDATES_MIN, CANDIDATES_PER_HIT * top_k)
+class SearchAnswers(msgspec.Struct, frozen=True, kw_only=True):
+    """The answers of several searches, in the order of `queries`."""
 
-
-def rank(candidates: Iterable[Candidate], top_k: int) -> SearchAnswer:
-    """The best `top_k` by `0.7 * similarity + 0.3 * importance`; the newer first on a tie."""
-    hits = [_hit(candidate) for candidate in candidates]
-    hits.sort(key=lambda hit: (hit.score, hit.created_at), reverse=True)
-    return SearchAnswer(total=len(hits[:top_k]), items=hits[:top_k])
-
-
-def _hit(candidate: Candidate) -> Hit:
-    similarity = min(1.0, max(0.0, candidate.similarity))
-    score = SIMILARITY_WEIGHT * similarity + IMPORTANCE_WEIGHT * candidate.importance
-    return Hit(
-        message_id=candidate.message_id,
-        conversation_id=candidate.conversation_id,
-        role=candidate.role,
-        content=candidate.content,
-        metadata=candidate.metadata,
-        score=score,
-        similarity=similarity,
-        importance=candidate.importance,
-        created_at=candidate.created_at,
-    )
+    results: list[SearchAnswer]

@@ -13,11 +13,21 @@ import platformdirs
 from msgspec import Meta
 
 from memory.errors import SettingsError
+from memory.lexical.languages import Language
+from memory.rerank.protocol import RerankerName
 from memory.urls import postgres_url, redis_url
 
 PREFIX = "MEMORY_"
 SECRETS = frozenset(
-    {"api_keys", "database_url", "gemini_api_key", "openai_api_key", "redis_url", "flower_auth"}
+    {
+        "api_keys",
+        "database_url",
+        "gemini_api_key",
+        "openai_api_key",
+        "redis_url",
+        "cache_url",
+        "flower_auth",
+    }
 )
 # An empty value of these means "off"; of all others, "not set".
 EMPTY_IS_A_VALUE = frozenset({"global_rate_limit", "tenant_rate_limit"})
@@ -35,6 +45,8 @@ WITHOUT_EFFECT = frozenset(
 )
 
 Provider = Literal["onnx", "sentence_transformer", "google_gemini", "openai", "mock"]
+Weight = Annotated[float, Meta(ge=0, le=1000)]
+Days = Annotated[float, Meta(gt=0, le=100_000)]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -77,6 +89,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     openai_api_key: str = ""
     openai_base_url: str = ""
     openai_api_version: str = ""
+
+    language: Language = "english"
+    w_relevance: Weight = 0.93
+    w_importance: Weight = 0.05
+    w_recency: Weight = 0.02
+    half_life_days: Days = 30.0
+    reranker: RerankerName = "none"
+    reranker_model_name: str = ""
+    cache_url: str = ""
 
     sweep_interval_seconds: Seconds = 15.0
     worker_concurrency: Positive = 1
@@ -129,10 +150,13 @@ def load_settings(
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsError(_explain(error, values)) from None
+    if settings.w_relevance + settings.w_importance + settings.w_recency == 0:
+        raise SettingsError("MEMORY_W_RELEVANCE=0: the other weights are 0 too")
     return msgspec.structs.replace(
         settings,
         database_url=settings.database_url and postgres_url(settings.database_url),
         redis_url=settings.redis_url and redis_url(settings.redis_url),
+        cache_url=settings.cache_url and redis_url(settings.cache_url),
     )
 
 

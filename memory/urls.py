@@ -40,8 +40,9 @@ def redis_url(url: str) -> str:
 
 
 def _has_good_port(place: str) -> bool:
-    host = place.rpartition("@")[2].partition("/")[0]
-    return re.fullmatch(HOST_AND_PORT, host) is not None
+    # In a user's name or password an @ is written as %40.
+    host = place.partition("/")[0].rpartition("@")[2]
+    return place.count("@") <= 1 and re.fullmatch(HOST_AND_PORT, host) is not None
 
 
 def _sslmode(key: str, value: str) -> tuple[str, str]:

@@ -45,7 +45,7 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "worker_redirect_stdouts": False,
         "task_default_queue": MAINTENANCE,
         "task_routes": {"embed_messages": {"queue": EMBEDDINGS}},
-        "imports": ("tasks.embedding", "tasks.housekeeping"),
+        "imports": ("tasks.embedding", "tasks.indexing", "tasks.housekeeping"),
         "timezone": "UTC",
         "beat_schedule": beat_schedule(settings),
         "beat_max_loop_interval": 5,

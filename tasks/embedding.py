@@ -23,6 +23,7 @@ from memory.embedding.batching import embed_contents
 from memory.embedding.protocol import Vectors
 from memory.errors import EmbeddingError, EmbeddingRejectedError
 from tasks.base import Task
+from tasks.indexing import write_contexts
 from tasks.resources import Resources
 from tasks.sending import queue_depth, send_embedding
 
@@ -59,6 +60,9 @@ def embed_messages(task: Task, messages: dict[str, list[str]], alone: bool = Fal
         while left and time.monotonic() < enough:
             claimed = claim(task.resources, tenant_id, left[:CLAIM_MESSAGES], alone)
             embed_claimed(task.resources, tenant_id, claimed)
+            task.resources.answers.changed(tenant_id)
+            if task.resources.growth.add(tenant_id, len(claimed)):
+                task.app.send_task("refresh_statistics", [tenant_id])
             done = {message.id for message in claimed} or set(left[:CLAIM_MESSAGES])
             left = [message_id for message_id in left if message_id not in done]
         if left:
@@ -124,6 +128,7 @@ def embed_claimed(resources: Resources, tenant_id: str, claimed: Sequence[Claime
     if not claimed:
         return
     started = time.perf_counter()
+    write_contexts(resources, tenant_id, [message.id for message in claimed])
     try:
         vectors = embed_contents(resources.embedder, [message.content for message in claimed])
     except EmbeddingRejectedError as error:

@@ -9,6 +9,8 @@ from db.migrating import register_model
 from memory.embedding.protocol import Embedder
 from memory.embedding.select import create_embedder
 from memory.settings import Settings
+from tasks.growth import Growth
+from tasks.kept_answers import KeptAnswers
 
 
 class Resources:
@@ -26,6 +28,16 @@ class Resources:
     def embedder(self) -> Embedder:
         """The configured embedding model."""
         return create_embedder(self.settings)
+
+    @cached_property
+    def answers(self) -> KeptAnswers:
+        """The answers that the API keeps, to be forgotten when a memory changes."""
+        return KeptAnswers(self.settings.cache_url or self.settings.redis_url)
+
+    @cached_property
+    def growth(self) -> Growth:
+        """How far the tenants have grown before this process's eyes."""
+        return Growth()
 
     @cached_property
     def model_id(self) -> int:

@@ -14,7 +14,7 @@ MOST_LINES = 250
 MOST_FUNCTION_LINES = 40
 # A file or function that is one thought and longer than the measure, each with its reason.
 LONG_FILES: dict[str, str] = {}
-LONG_FUNCTIONS: dict[str, str] = {}
+LONG_FUNCTIONS = {"api/memory.py:search": "its parameters alone are half of it"}
 VAGUE = {"utils", "util", "helpers", "helper", "common", "manager", "service", "services", "misc"}
 
 

@@ -4,12 +4,17 @@ from datetime import timedelta
 
 from beat_schedule import beat_schedule
 from memory.settings import Settings
-from tasks import embedding, housekeeping
+from tasks import embedding, housekeeping, indexing
 
 
 def test_each_entry_names_a_task_that_exists() -> None:
-    tasks = {embedding.sweep_pending.name, housekeeping.purge_idempotency_keys.name}
-    assert {entry["task"] for entry in beat_schedule(Settings()).values()} == tasks
+    periodic = (
+        embedding.sweep_pending,
+        indexing.reindex_terms,
+        housekeeping.purge_idempotency_keys,
+    )
+    named = {entry["task"] for entry in beat_schedule(Settings()).values()}
+    assert named == {task.name for task in periodic}
 
 
 def test_the_sweep_runs_as_often_as_the_settings_say() -> None:

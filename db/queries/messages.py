@@ -1,13 +1,14 @@
 """Storing and reading messages."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import Row, Select, select, text
 
 from db.tables import messages
+from memory.lexical.bm25 import Entry
 from memory.messages import Message, NewMessage
 
 # One statement stores a group of requests. A row whose Idempotency-Key is taken is left out;
@@ -22,10 +23,12 @@ with input as (
     cast(:role as text[]), cast(:content as text[]), cast(:metadata as jsonb[]),
     cast(:importance_score as float8[]), cast(:importance_override as float8[]),
     cast(:embedding_status as text[]), cast(:created_at as timestamptz[]),
-    cast(:updated_at as timestamptz[]), cast(:key as text[]), cast(:digest as bytea[])
+    cast(:updated_at as timestamptz[]), cast(:analyser as text[]), cast(:length as int[]),
+    cast(:weights as text[]), cast(:keys as text[]), cast(:key as text[]), cast(:digest as bytea[])
   ) with ordinality as input (
     tenant_id, id, conversation_id, role, content, metadata, importance_score,
-    importance_override, embedding_status, created_at, updated_at, key, digest, place)
+    importance_override, embedding_status, created_at, updated_at, analyser, length, weights,
+    keys, key, digest, place)
 ), fresh as (
   insert into idempotency_keys (tenant_id, key, digest, message_ids)
   select tenant_id, key, min(digest), array_agg(id order by place)
@@ -35,21 +38,32 @@ with input as (
     set digest = excluded.digest, message_ids = excluded.message_ids, created_at = now()
     where idempotency_keys.created_at < now() - interval '24 hours'
   returning tenant_id, key
+), stored as (
+  insert into messages (
+    tenant_id, id, conversation_id, role, content, metadata, importance_score,
+    importance_override, embedding_status, created_at, ingested_at, updated_at)
+  select tenant_id, id, conversation_id, role, content, metadata, importance_score,
+    importance_override, embedding_status, created_at, updated_at, updated_at
+  from input left join fresh using (tenant_id, key)
+  where input.key is null or fresh.key is not null
+  order by place
+  returning id
 )
-insert into messages (
-  tenant_id, id, conversation_id, role, content, metadata, importance_score,
-  importance_override, embedding_status, created_at, ingested_at, updated_at)
-select tenant_id, id, conversation_id, role, content, metadata, importance_score,
-  importance_override, embedding_status, created_at, updated_at, updated_at
-from input left join fresh using (tenant_id, key)
-where input.key is null or fresh.key is not null
-order by place
-returning id
+insert into message_terms (tenant_id, message_id, kind, analyser, length, weights, keys)
+select tenant_id, id, 'content', analyser, length, cast(weights as sparsevec),
+  cast(keys as int8[])
+from input join stored using (id) order by place
+returning message_id
 """)
 
 IDEMPOTENT_REQUEST = text("""
 /* idempotent_request */
 select digest, message_ids from idempotency_keys where tenant_id = :tenant_id and key = :key
+""")
+
+COUNT_MESSAGES = text("""
+/* count_messages */
+select count(*) from messages where tenant_id = :tenant_id and id = any(cast(:ids as uuid[]))
 """)
 
 # Across tenants: the purge.
@@ -78,17 +92,29 @@ STORED_AS_THEY_ARE = (
 )
 
 
-def insert_parameters(
-    rows: Sequence[tuple[NewMessage, Message, str | None, bytes | None]],
-) -> dict[str, list[Any]]:
-    """The arrays of `INSERT_MESSAGES` for rows of (request, message, idempotency key, digest)."""
-    stored = [message for _, message, _, _ in rows]
+class NewRow(NamedTuple):
+    """A message to store, as it was asked for and as it will be, with its terms.
+
+    `key` and `digest` are those of an idempotent request.
+    """
+
+    new: NewMessage
+    message: Message
+    terms: Entry
+    key: str | None
+    digest: bytes | None
+
+
+def insert_parameters(rows: Sequence[NewRow]) -> dict[str, list[Any]]:
+    """The arrays of `INSERT_MESSAGES`."""
+    stored = [row.message for row in rows]
     return {
         **{name: [getattr(message, name) for message in stored] for name in STORED_AS_THEY_ARE},
         "metadata": [msgspec.json.encode(message.metadata).decode() for message in stored],
-        "importance_override": [new.importance_override for new, _, _, _ in rows],
-        "key": [key for _, _, key, _ in rows],
-        "digest": [digest for _, _, _, digest in rows],
+        "importance_override": [row.new.importance_override for row in rows],
+        **{name: [getattr(row.terms, name) for row in rows] for name in Entry._fields},
+        "key": [row.key for row in rows],
+        "digest": [row.digest for row in rows],
     }
 
 

@@ -1,80 +1,152 @@
-"""The messages whose vectors are nearest to a query's."""
+"""The messages that a search may answer with, found by their vectors and by their words."""
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from pgvector import HalfVector
 from sqlalchemy import Row, TextClause, text
 
+from db.queries.scopes import filters_of
 from memory.embedding.protocol import Vectors
-from memory.search import Candidate, SearchScope
+from memory.lexical.bm25 import K1, REFERENCE_LENGTH, B
+from memory.lexical.keys import tenant_salt
+from memory.ranking import CONTEXT_SHARE
+from memory.search import Candidate, Leg, SearchScope
 
-# Up to so many vectors in the tenant, comparing all is as fast as the index and misses none.
-EXACT_UP_TO = 5_000
 # Through the index the nearest vectors come one by one, and a long message has one a part: so
 # many are read for each message that is wanted. The exact form has no such limit.
-VECTORS_PER_MESSAGE = 4
-
-SCOPE_SIZE = text("""
-/* scope_size */
-select count(*) from (
-  select from message_embeddings where tenant_id = :tenant_id and model_id = :model_id
-  limit :most) as vectors
-""")
-
-CANDIDATE_COLUMNS = """
-  messages.id as message_id, messages.conversation_id, messages.role, messages.content,
-  messages.metadata, messages.importance_score as importance, messages.created_at,
-  best.similarity
-"""
+VECTORS_PER_MESSAGE = 1.2
+# The rarer terms of a query fetch messages while they stand in so many together; the others only
+# add to the scores of what is fetched.
+LEXICAL_BUDGET = 500
 
 
-def nearest_messages(
-    scope: SearchScope, model_id: int, vector: Vectors, most: int, *, exact: bool
-) -> tuple[TextClause, dict[str, Any]]:
-    """The statement, and its parameters, for the `most` nearest messages in `scope`.
+class Asked(NamedTuple):
+    """A query as the legs take it: its vector of shape (d,), and its terms by number.
 
-    The model stands in the statement as a literal, for a generic plan could not know that the
-    partial index of that model serves. `exact` compares every vector of the scope.
+    Without a vector, or without terms, that leg finds nothing.
     """
-    distance = f"embeddings.embedding::halfvec({len(vector)}) <=> cast(:vector as halfvec)"
-    nearest = "" if exact else f"order by {distance} limit :vectors"
-    statement = f"""
-/* nearest_messages */
-with nearest as materialized (
-  select embeddings.message_id, {distance} as distance
-  from message_embeddings as embeddings
-  join messages on messages.tenant_id = embeddings.tenant_id
-    and messages.id = embeddings.message_id
-  where embeddings.tenant_id = :tenant_id and embeddings.model_id = {int(model_id)}
-    and messages.tenant_id = :tenant_id {_filters(scope)}
-  {nearest}
-), best as (
-  select message_id, 1 - min(distance) as similarity from nearest
-  group by message_id order by similarity desc limit :most
-)
-select {CANDIDATE_COLUMNS}
-from best join messages on messages.tenant_id = :tenant_id and messages.id = best.message_id
-"""  # noqa: S608 - integers and our own text only; values are parameters
-    parameters = {
+
+    vector: Vectors | None
+    terms: dict[int, str]
+
+
+def search_candidates(
+    scope: SearchScope, asked: Asked, model_id: int, most: int, *, exact: bool
+) -> tuple[TextClause, dict[str, Any]]:
+    """The statement, and its parameters, for the `most` best messages of each leg in `scope`.
+
+    Each row has the figures of both legs, whichever found it; read it with `candidate_from_row`.
+    `exact` compares every vector of the scope, which a small scope wants.
+    """
+    filters, parameters = filters_of(scope)
+    dimensions = None if asked.vector is None else len(asked.vector)
+    statement = _statement(
+        tuple(filters), scope.include_archived, dimensions, int(model_id), exact=exact
+    )
+    salt = tenant_salt(scope.tenant_id)
+    parameters |= {
         "tenant_id": scope.tenant_id,
-        "conversation_id": scope.conversation_id,
-        "importance_min": scope.importance_min,
-        "vector": HalfVector(vector).to_text(),
         "most": most,
-        "vectors": most * VECTORS_PER_MESSAGE,
+        # Conditions come after: what passes them may lie below the best of all.
+        "fetched": None if filters else most,
+        "terms": list(asked.terms),
+        "term_keys": [salt | term for term in asked.terms],
+        "context_share": CONTEXT_SHARE,
+        "k1": K1,
+        "b": B,
+        "reference": REFERENCE_LENGTH,
+        "budget": LEXICAL_BUDGET,
     }
-    return text(statement), parameters
+    if asked.vector is not None:
+        parameters["vector"] = HalfVector(asked.vector).to_text()
+        if not exact:
+            parameters["vectors"] = int(most * VECTORS_PER_MESSAGE)
+    return statement, parameters
 
 
 def candidate_from_row(row: Row[Any]) -> Candidate:
-    """The candidate of a row of `nearest_messages`."""
-    return Candidate(**row._mapping)
+    """The candidate of a row of `search_candidates`."""
+    values = dict(row._mapping)
+    legs: tuple[Leg, ...] = ("semantic", "lexical")
+    return Candidate(**values | {"found_by": [leg for leg in legs if values.pop(leg)]})
 
 
-def _filters(scope: SearchScope) -> str:
-    filters = ""
-    if scope.conversation_id is not None:
-        filters += " and messages.conversation_id = :conversation_id"
-    if scope.importance_min is not None:
-        filters += " and messages.importance_score >= :importance_min"
-    return filters
+@lru_cache(500)
+def _statement(
+    filters: tuple[str, ...],
+    include_archived: bool,
+    dimensions: int | None,
+    model_id: int,
+    *,
+    exact: bool,
+) -> TextClause:
+    where = "".join(f" and {condition}" for condition in filters)
+    archived = "" if include_archived else "and messages.archived_at is null"
+    distance = _distance(dimensions)
+    # Each found message is looked up by its key; the planner would read the whole tenant.
+    return text(f"""
+/* search_candidates */
+with dense as materialized ({_dense(distance, dimensions, model_id, where, exact=exact)}),
+matches as materialized (
+  select matched.*, row_number() over (order by matched.bm25 desc, matched.message_id) as place
+  from lexical_matches(:tenant_id, cast(:terms as int[]), cast(:term_keys as int8[]),
+    array(select message_id from dense), :context_share, :k1, :b, :reference, :budget, :fetched
+  ) as matched
+  {_messages_of("matched", where)} where true {where}
+), found as (
+  select message_id from dense union select message_id from matches where place <= :most
+)
+select messages.id as message_id, messages.conversation_id, messages.role, messages.content,
+  messages.metadata, messages.importance_score as importance, messages.created_at,
+  1 - coalesce(dense.distance, (
+    select min({distance}) from message_embeddings as embeddings
+    where embeddings.tenant_id = :tenant_id and embeddings.message_id = found.message_id
+      and embeddings.model_id = {model_id}
+  )) as similarity, matches.bm25, matches.rarest,
+  dense.message_id is not null as semantic, coalesce(matches.place <= :most, false) as lexical
+from found cross join lateral (
+  select * from messages
+  where messages.tenant_id = :tenant_id and messages.id = found.message_id {archived}
+  offset 0
+) as messages
+left join dense on dense.message_id = found.message_id
+left join matches on matches.message_id = found.message_id
+""")  # noqa: S608 - integers and our own text only; values are parameters
+
+
+def _distance(dimensions: int | None) -> str:
+    """How far a row of `embeddings` is from the query."""
+    if dimensions is None:
+        return "cast(null as double precision)"
+    # As a sub-select the vector is read once, not once a row.
+    return f"embeddings.embedding::halfvec({dimensions}) <=> (select cast(:vector as halfvec))"
+
+
+def _dense(distance: str, dimensions: int | None, model_id: int, where: str, *, exact: bool) -> str:
+    """The nearest messages.
+
+    The model stands there as a literal, for a generic plan could not know that the partial index
+    of that model serves.
+    """
+    if dimensions is None:
+        return f"select cast(null as uuid) as message_id, {distance} as distance limit 0"
+    tenant = "embeddings.tenant_id = :tenant_id"
+    # Hidden from the planner, which might prefer to walk through the whole tenant.
+    tenant = tenant if exact else f"coalesce({tenant}, false)"
+    nearest = "" if exact else f"order by {distance} limit :vectors"
+    return f"""
+  select message_id, min(distance) as distance from (
+    select embeddings.message_id, {distance} as distance
+    from message_embeddings as embeddings {_messages_of("embeddings", where)}
+    where {tenant} and embeddings.model_id = {model_id} {where}
+    {nearest}
+  ) as vectors group by message_id order by distance limit :most
+"""  # noqa: S608 - integers and our own text only; values are parameters
+
+
+def _messages_of(name: str, where: str) -> str:
+    """The join of `name` with its messages, if there are conditions on them."""
+    if not where:
+        return ""
+    return f"join messages on messages.tenant_id = :tenant_id and messages.id = {name}.message_id"

@@ -10,6 +10,7 @@ import pytest
 
 from cli.postgres import EmbeddedPostgres
 from memory.settings import Settings
+from tests.api.speaking import Speaker
 from tests.conftest import TEMPLATE, own_database, serving
 
 
@@ -43,6 +44,12 @@ def shared(shared_settings: Settings) -> Iterator[httpx.Client]:
     """A client of that service; its tests check answers, not what the database holds."""
     with serving(shared_settings) as client:
         yield client
+
+
+@pytest.fixture
+def speaker(shared: httpx.Client) -> Speaker:
+    """A tenant of that service that no other test has."""
+    return Speaker(shared)
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from api.ingest import Ingest, Key, Request
 from db.engine import api_engine
 from memory.errors import IdempotencyConflictError
+from memory.lexical.analysis import analyser
+from memory.lexical.bm25 import content_entry
 from memory.messages import NewMessage, accept, request_digest
 from memory.settings import Settings
 from tests.api.answers import assert_problem, found, row, stored
@@ -27,7 +29,10 @@ def asked(key: str, **changes: Any) -> Request:
     """A request as the handler makes it."""
     new = NewMessage(**message(**changes))
     stored_message = accept(new, "pending", datetime.now(UTC))
-    return Request([(new, stored_message)], Key(key, request_digest([new])))
+    words = analyser("english")
+    terms = content_entry(words, new.tenant_id, new.content, new.metadata)
+    digest = Key(key, request_digest([new]))
+    return Request([(new, stored_message)], [terms], {new.tenant_id: words}, digest)
 
 
 @pytest.fixture

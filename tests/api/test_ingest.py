@@ -17,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.ingest import GROUP_MESSAGES, Ingest, Request
 from db.engine import api_engine
+from memory.lexical.analysis import analyser
+from memory.lexical.bm25 import content_entry
 from memory.messages import NewMessage, accept
 from memory.settings import Settings
 from tests.api.answers import assert_problem, stored
@@ -29,10 +31,14 @@ CONTENTS = text("select content from messages order by content")
 
 def asked(said: str = "hello", copies: int = 1, **changes: Any) -> Request:
     """A request as the handler makes it; `changes` make it one that no handler would."""
-    new = NewMessage(**message(content=said))
+    tenant_id = changes.pop("tenant_id", "acme")
+    new = NewMessage(**message(content=said, tenant_id=tenant_id))
     now = datetime.now(UTC)
     made = [accept(new, "pending", now) for _ in range(copies)]
-    return Request([(new, msgspec.structs.replace(each, **changes)) for each in made])
+    changed = [(new, msgspec.structs.replace(each, **changes)) for each in made]
+    words = analyser("english")
+    terms = [content_entry(words, tenant_id, said, {})] * copies
+    return Request(changed, terms, {tenant_id: words})
 
 
 @pytest.fixture
@@ -111,7 +117,8 @@ async def test_a_request_is_stored_whole_or_not_at_all(
     engine: AsyncEngine, owner: Connection
 ) -> None:
     good, bad = asked("good"), asked("bad", importance_score=2.0)
-    mixed = Request([*good.messages, *bad.messages])
+    both = [*good.messages, *bad.messages]
+    mixed = Request(both, [*good.terms, *bad.terms], good.analysers)
     await store_all(Ingest(engine), [mixed, asked("other")])
     assert mixed.done.exception() is not None
     assert owner.scalars(CONTENTS).all() == ["other"]

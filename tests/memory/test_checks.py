@@ -1,4 +1,4 @@
-"""What the schema of a message cannot see: text that cannot be stored, metadata without end."""
+"""What no schema can see: text that cannot be stored or searched for, metadata without end."""
 
 import json
 from datetime import UTC, datetime
@@ -9,9 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory.checks import METADATA_MAX_BYTES, METADATA_MAX_DEPTH, check_message, check_text
+from memory.checks import (
+    METADATA_MAX_BYTES,
+    METADATA_MAX_DEPTH,
+    check_message,
+    check_search,
+    check_text,
+)
 from memory.errors import InvalidFieldError
 from memory.messages import NewMessage
+from memory.search import QUERIES_MAX, QUERIES_MAX_CHARS, QUERY_MAX_CHARS, SearchRequest
 from tests.conftest import message
 
 NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -100,3 +107,51 @@ def test_text_that_is_taken_can_be_stored(value: str) -> None:
     except InvalidFieldError:
         return
     assert b"\0" not in value.encode()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"query": "tea"},
+        {"queries": ["tea"]},
+        {"query": "🌍" * QUERY_MAX_CHARS},
+        {"queries": ["x" * (QUERIES_MAX_CHARS // QUERIES_MAX)] * QUERIES_MAX},
+        {"queries": ["x" * QUERY_MAX_CHARS] * 5},
+        {"query": "tea", "conversation_id": "é" * 128},
+        {"query": "tea", "metadata": {}},
+        {"query": "tea", "metadata": nested(METADATA_MAX_DEPTH)},
+        {"query": "tea", "metadata": of_size(METADATA_MAX_BYTES)},
+    ],
+)
+def test_searched_for(asked: dict[str, Any]) -> None:
+    check_search(msgspec.convert({"tenant_id": "acme", **asked}, SearchRequest))
+
+
+@pytest.mark.parametrize(
+    ("field", "asked", "why"),
+    [
+        ("query", {}, "must be given"),
+        ("query", {"query": "a", "queries": ["b"]}, "not both"),
+        ("query", {"query": "a\0b"}, "NUL"),
+        ("query", {"query": "\ud83d"}, "surrogate"),
+        ("query", {"query": "x" * (QUERY_MAX_CHARS + 1)}, "longer than 20000"),
+        ("queries", {"queries": ["fine", "a\0b"]}, "NUL"),
+        ("queries", {"queries": ["fine", "\udc00"]}, "surrogate"),
+        ("queries", {"queries": ["x" * QUERY_MAX_CHARS] * 5 + ["x"]}, "100000 .* together"),
+        ("conversation_id", {"conversation_id": "a\0"}, "NUL"),
+        ("conversation_id", {"conversation_id": "\ud800"}, "surrogate"),
+        ("conversation_id", {"conversation_id": "x" * 129}, "128"),
+        ("metadata", {"metadata": {"a": "\0"}}, "NUL"),
+        ("metadata", {"metadata": {"\ud800": 1}}, "surrogate"),
+        ("metadata", {"metadata": {"a": 2**63}}, "64 bits"),
+        ("metadata", {"metadata": nested(METADATA_MAX_DEPTH + 1)}, "8 deep"),
+        ("metadata", {"metadata": of_size(METADATA_MAX_BYTES + 1)}, "16384 bytes"),
+    ],
+)
+def test_what_cannot_be_searched_for_is_told_by_its_field(
+    field: str, asked: dict[str, Any], why: str
+) -> None:
+    query = {} if field.startswith("quer") else {"query": "tea"}
+    with pytest.raises(InvalidFieldError, match=why) as raised:
+        check_search(SearchRequest(**{"tenant_id": "acme", **query, **asked}))
+    assert raised.value.field == field

@@ -1,16 +1,14 @@
 """The outbox: who may embed what, and what becomes of it when something fails."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import numpy as np
-import pytest
 from sqlalchemy import Connection, text
 
 from memory.embedding.protocol import Purpose, Vectors
 from memory.errors import EmbeddingRejectedError, EmbeddingUnavailableError
-from memory.settings import Settings
 from tasks.embedding import CLAIM_CHARACTERS, CLAIM_MESSAGES, claim, embed_claimed, sweep_lots
 from tasks.resources import Resources
 from tests.db.rows import add_message
@@ -21,14 +19,6 @@ ONE = text(
     " from messages where id = :id"
 )
 VECTORS = text("select count(*) from message_embeddings where message_id = :id")
-
-
-@pytest.fixture
-def resources(settings: Settings) -> Iterator[Resources]:
-    resources = Resources(settings)
-    resources.check_model()
-    yield resources
-    resources.engine.dispose()
 
 
 class Broken:

@@ -1,0 +1,90 @@
+"""Answers to searches: kept ones while the tenant's memory has not changed, else new ones."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from litestar import Request
+
+from api.runtime import Runtime
+from api.search_answers import Lookup
+from api.searching import Found, Search, answer, embed
+from db.queries.messages import COUNT_MESSAGES
+from db.sessions import tenant_transaction
+from memory.errors import EmbeddingSetupError, InvalidFieldError
+from memory.ranking import overridden
+from memory.search import SearchAnswer, SearchRequest
+
+ANSWER = msgspec.json.Decoder(SearchAnswer)
+# Searches of one request that are in the database at once.
+TOGETHER = 4
+
+
+async def answers_of(
+    request: Request[Any, Any, Any],
+    runtime: Runtime,
+    asked: SearchRequest,
+    queries: Sequence[str],
+) -> list[SearchAnswer]:
+    """The answer to each of `queries`, in their order."""
+    request.scope["tenant_id"] = asked.tenant_id  # type: ignore[typeddict-unknown-key]
+    search = await search_of(runtime, asked)
+    lookups = await asyncio.gather(*(look_up(runtime, search, query) for query in queries))
+    missing = [query for query, (_, kept) in zip(queries, lookups, strict=True) if not kept]
+    with runtime.metrics.embedding_seconds.time():
+        found = iter(await embed(search, missing) if missing else [])
+    gate = asyncio.Semaphore(TOGETHER)
+
+    async def new_answer(lookup: Lookup, found: Found) -> SearchAnswer:
+        async with gate:
+            new = await answer(runtime, search, found)
+        # The caller need not wait for it.
+        runtime.later(keep(runtime, search, lookup, found.query, new))
+        return new
+
+    new = iter(
+        await asyncio.gather(
+            *(new_answer(lookup, next(found)) for lookup, kept in lookups if not kept)
+        )
+    )
+    runtime.metrics.searches.inc(len(queries))
+    return [kept or next(new) for _, kept in lookups]
+
+
+async def search_of(runtime: Runtime, asked: SearchRequest) -> Search:
+    """The search that `asked` is, with what its tenant has set and what it sets itself."""
+    model = runtime.model
+    settings = overridden(await runtime.tenants.effective(asked.tenant_id), asked)
+    try:
+        reranker = await runtime.reranker(asked.rerank)
+    except EmbeddingSetupError as error:
+        raise InvalidFieldError("rerank", str(error)) from None
+    return Search(asked, settings, model, reranker)
+
+
+async def look_up(
+    runtime: Runtime, search: Search, query: str
+) -> tuple[Lookup, SearchAnswer | None]:
+    """What is kept for `query`, if each message of it is still there."""
+    tenant_id = search.request.tenant_id
+    lookup = await runtime.answers.get(tenant_id, search.question(query))
+    if lookup.answer is None:
+        return lookup, None
+    try:
+        kept = ANSWER.decode(lookup.answer)
+    except msgspec.DecodeError:  # Of another version of the service.
+        return lookup, None
+    ids = [id_ for hit in kept.items for id_ in hit.message_ids()]
+    async with tenant_transaction(runtime.engine, [tenant_id]) as connection:
+        there = await connection.scalar(COUNT_MESSAGES, {"tenant_id": tenant_id, "ids": ids})
+    return lookup, msgspec.structs.replace(kept, cached=True) if there == len(ids) else None
+
+
+async def keep(
+    runtime: Runtime, search: Search, lookup: Lookup, query: str, answer: SearchAnswer
+) -> None:
+    """Keep a new answer, unless a part of the search was missing."""
+    if not answer.degraded:
+        tenant_id, question = search.request.tenant_id, search.question(query)
+        await runtime.answers.put(tenant_id, lookup.version, question, msgspec.json.encode(answer))

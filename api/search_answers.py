@@ -1,0 +1,102 @@
+"""Whole answers of searches, kept for a minute and forgotten when the tenant's memory changes."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from api.cache import Cache
+from api.metrics import Metrics
+from tasks.kept_answers import TOKEN_BYTES, VERSION_SECONDS, new_version, version_key
+
+ANSWER_SECONDS = 60
+ERA = "era"
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What is kept for a question."""
+
+    version: bytes | None
+    """What to `put` under whatever is read after this; None when nothing can be kept."""
+    answer: bytes | None
+
+
+class SearchAnswers:
+    """Answers of searches by tenant and question; without a cache or Redis, none.
+
+    An answer is kept together with the version that its tenant had before its snapshot was taken,
+    and is given out only while the tenant still has it. A version is a random token and never
+    comes again, whatever Redis forgets. All tenants share one more, the era: it makes up for
+    changes that could not be told.
+    """
+
+    def __init__(self, cache: Cache | None, metrics: Metrics) -> None:
+        self._cache = cache
+        self._requests = metrics.cache_requests
+        self._lost = 0
+        self._made_good = 0
+
+    async def get(self, tenant_id: str, question: bytes) -> Lookup:
+        """What is kept for `question`. Ask before the snapshot for the answer is taken."""
+        if self._cache is None:
+            return Lookup(None, None)
+        lookup = Lookup(None, None)
+        if await self._makes_good(self._cache):
+            lookup = await _look_up(self._cache, tenant_id, question)
+        self._requests.labels(
+            "search_answer", "redis" if lookup.answer is not None else "miss"
+        ).inc()
+        return lookup
+
+    async def put(
+        self, tenant_id: str, version: bytes | None, question: bytes, answer: bytes
+    ) -> None:
+        """Keep `answer`, computed after `get` gave `version`, for 60 s at most."""
+        if self._cache is not None and version is not None:
+            key = _answer_key(tenant_id, question)
+            await self._cache.put(key, version + answer, ANSWER_SECONDS)
+
+    async def changed(self, tenants: Iterable[str]) -> None:
+        """Forget the answers of `tenants`. Tell it after the commit of what changed them."""
+        if self._cache is None:
+            return
+        versions = {version_key(tenant_id): new_version() for tenant_id in tenants}
+        told = False
+        try:
+            told = await self._cache.put_many(versions, VERSION_SECONDS)
+        finally:
+            # Also when the caller is cancelled: its commit stands.
+            self._lost += not told
+        await self._makes_good(self._cache)
+
+    async def _makes_good(self, cache: Cache) -> bool:
+        """Whether every change has been told, if only by a new era, which ends all answers.
+
+        Until Redis takes that, this process trusts no answer; other processes, which cannot know,
+        may give out one of before the change for as long as it lives.
+        """
+        lost = self._lost
+        if lost > self._made_good and await cache.put(ERA, new_version(), VERSION_SECONDS):
+            self._made_good = max(self._made_good, lost)
+        return self._made_good == self._lost
+
+
+async def _look_up(cache: Cache, tenant_id: str, question: bytes) -> Lookup:
+    tokens = [ERA, version_key(tenant_id)]
+    keys = [*tokens, _answer_key(tenant_id, question)]
+    era, version, kept = await cache.get_many(keys)
+    if era is None or version is None:
+        for key in tokens:
+            await cache.put_new(key, new_version(), VERSION_SECONDS)
+        # Another process may have been first: what counts is what stands there now.
+        era, version, kept = await cache.get_many(keys)
+    # Anything else is not of ours, and an answer would not be known from another's.
+    if era is None or version is None or {len(era), len(version)} != {TOKEN_BYTES}:
+        return Lookup(None, None)
+    both = era + version
+    fresh = kept is not None and kept.startswith(both)
+    return Lookup(both, kept[len(both) :] if kept is not None and fresh else None)
+
+
+def _answer_key(tenant_id: str, question: bytes) -> str:
+    return f"answer:{tenant_id}:{hashlib.blake2b(question, digest_size=20).hexdigest()}"

@@ -1,0 +1,70 @@
+"""`/v1/admin/tenants/{tenant_id}/settings`: how a tenant's messages are read and ranked."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, delete, get, put
+from litestar.params import PathParameter, RawBody
+
+from api.bodies import check_json, read_settings
+from api.openapi import documented_body
+from api.runtime import NamedRuntime, Runtime
+from memory.errors import InvalidFieldError
+from memory.messages import TenantId
+from memory.tenants import Effective, TenantSettings
+
+PATH = "/v1/admin/tenants/{tenant_id:str}/settings"
+Tenant = Annotated[str, PathParameter(description="Whose settings these are.")]
+
+
+class SettingsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tenant has set for itself, and what holds for it."""
+
+    tenant_id: str
+    own: TenantSettings
+    effective: Effective
+
+
+@get(PATH, tags=["admin"])
+async def get_settings(runtime: NamedRuntime, tenant_id: Tenant) -> SettingsAnswer:
+    """The settings of a tenant; a null of its own is the deployment's."""
+    return await settings_of(runtime, checked(tenant_id))
+
+
+@put(PATH, operation_class=documented_body(TenantSettings), tags=["admin"])
+async def put_settings(
+    request: Request[Any, Any, Any], runtime: NamedRuntime, tenant_id: Tenant, body: RawBody
+) -> SettingsAnswer:
+    """Set all settings of a tenant: what the body leaves out is the deployment's again.
+
+    With another language its messages are indexed anew in the background.
+    """
+    check_json(request)
+    await runtime.tenants.put(checked(tenant_id), read_settings(body))
+    await runtime.answers.changed([tenant_id])
+    return await settings_of(runtime, tenant_id)
+
+
+@delete(PATH, status_code=200, tags=["admin"])
+async def delete_settings(runtime: NamedRuntime, tenant_id: Tenant) -> SettingsAnswer:
+    """Forget what a tenant has set: the deployment's settings hold again."""
+    await runtime.tenants.put(checked(tenant_id), None)
+    await runtime.answers.changed([tenant_id])
+    return await settings_of(runtime, tenant_id)
+
+
+async def settings_of(runtime: Runtime, tenant_id: str) -> SettingsAnswer:
+    """What `tenant_id` has set, and what holds for it."""
+    return SettingsAnswer(
+        tenant_id=tenant_id,
+        own=await runtime.tenants.own(tenant_id),
+        effective=await runtime.tenants.effective(tenant_id),
+    )
+
+
+def checked(tenant_id: str) -> str:
+    """`tenant_id`, if it can be one; else raises `InvalidFieldError`."""
+    try:
+        return msgspec.convert(tenant_id, TenantId)
+    except msgspec.ValidationError as error:
+        raise InvalidFieldError("tenant_id", str(error)) from None

@@ -1,0 +1,112 @@
+"""What holds for each tenant, as this process knows it."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Collection
+from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from db.queries.scopes import EXACT_UP_TO, TENANT_SIZE, is_small
+from db.queries.tenants import (
+    DELETE_SETTINGS,
+    PUT_SETTINGS,
+    REINDEX_AFTER_SECONDS,
+    REINDEX_TENANT,
+    settings_from_row,
+    settings_of,
+)
+from db.sessions import tenant_transaction
+from memory.lexical.analysis import Analyser, analyser
+from memory.settings import Settings
+from memory.tenants import Effective, TenantSettings, check_weights, effective
+
+# Another process learns of a change after so long. What is written meanwhile in an old language
+# is put right by the re-indexing, which waits for longer than this.
+KNOWN_SECONDS = 5.0
+assert KNOWN_SECONDS < REINDEX_AFTER_SECONDS  # noqa: S101
+KNOWN_TENANTS = 10_000
+
+Known = TypeVar("Known")
+
+
+class Tenants:
+    """The settings of tenants, read when they are needed and remembered for seconds."""
+
+    def __init__(self, engine: AsyncEngine, settings: Settings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._known: OrderedDict[str, tuple[float, TenantSettings]] = OrderedDict()
+        self._small: OrderedDict[str, tuple[float, bool]] = OrderedDict()
+
+    async def own(self, tenant_id: str) -> TenantSettings:
+        """What `tenant_id` has set."""
+        return (await self._read([tenant_id]))[tenant_id]
+
+    async def effective(self, tenant_id: str) -> Effective:
+        """What holds for `tenant_id`."""
+        return effective(self._settings, await self.own(tenant_id))
+
+    async def analysers(self, tenant_ids: Collection[str]) -> dict[str, Analyser]:
+        """The analyser of each tenant's language."""
+        known = await self._read(tenant_ids)
+        return {
+            tenant_id: analyser(effective(self._settings, own).language)
+            for tenant_id, own in known.items()
+        }
+
+    async def is_small(self, connection: AsyncConnection, tenant_id: str) -> bool:
+        """Whether all vectors of a tenant had better be compared; remembered for seconds."""
+        now = time.monotonic()
+        if (known := self._small.get(tenant_id)) and known[0] > now:
+            return known[1]
+        parameters = {"tenant_id": tenant_id, "most": EXACT_UP_TO + 1}
+        row = (await connection.execute(TENANT_SIZE, parameters)).one()
+        small = is_small(row.messages, row.vectors)
+        remember(self._small, tenant_id, (now + KNOWN_SECONDS, small))
+        return small
+
+    async def put(self, tenant_id: str, settings: TenantSettings | None) -> None:
+        """Store the settings of a tenant, or with None forget them.
+
+        Another language than before has the tenant's messages indexed anew. Raises
+        `InvalidFieldError` when the weights that would hold are all 0.
+        """
+        before = (await self.effective(tenant_id)).language
+        changed = effective(self._settings, settings or TenantSettings())
+        check_weights(changed)
+        async with tenant_transaction(self._engine, [tenant_id]) as connection:
+            if settings is None:
+                await connection.execute(DELETE_SETTINGS, {"tenant_id": tenant_id})
+            else:
+                values = {name: getattr(settings, name) for name in settings.__struct_fields__}
+                await connection.execute(PUT_SETTINGS, {"tenant_id": tenant_id, **values})
+            if changed.language != before:
+                wait = {"tenant_id": tenant_id, "after": REINDEX_AFTER_SECONDS}
+                await connection.execute(REINDEX_TENANT, wait)
+        self._known.pop(tenant_id, None)
+
+    async def _read(self, tenant_ids: Collection[str]) -> dict[str, TenantSettings]:
+        now = time.monotonic()
+        found = {
+            tenant_id: known[1]
+            for tenant_id in tenant_ids
+            if (known := self._known.get(tenant_id)) and known[0] > now
+        }
+        unknown = [tenant_id for tenant_id in set(tenant_ids) if tenant_id not in found]
+        if unknown:
+            async with tenant_transaction(self._engine, unknown) as connection:
+                rows = await connection.execute(settings_of(unknown))
+                stored = {row.tenant_id: settings_from_row(row) for row in rows}
+            for tenant_id in unknown:
+                found[tenant_id] = stored.get(tenant_id, TenantSettings())
+                remember(self._known, tenant_id, (now + KNOWN_SECONDS, found[tenant_id]))
+        return found
+
+
+def remember(known: OrderedDict[str, Known], tenant_id: str, what: Known) -> None:
+    """Note `what` for a tenant, and forget the one that was noted longest ago."""
+    known[tenant_id] = what
+    known.move_to_end(tenant_id)
+    if len(known) > KNOWN_TENANTS:
+        known.popitem(last=False)

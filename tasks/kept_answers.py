@@ -1,0 +1,47 @@
+"""Telling the API that the answers which it keeps for a tenant are old."""
+
+import secrets
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+
+log = structlog.get_logger(__name__)
+
+# The API's caches lie under this prefix, and its answers under their tenant's version.
+PREFIX = "memory-cache:"
+TOKEN_BYTES = 16
+# Far longer than an answer lives; when one expires, its answers are merely computed again.
+VERSION_SECONDS = 3_600
+REDIS_SECONDS = 0.5
+
+
+def version_key(tenant_id: str) -> str:
+    """Where a tenant's version stands, below the prefix."""
+    return f"version:{tenant_id}"
+
+
+def new_version() -> bytes:
+    """A version that never was and never comes again."""
+    return secrets.token_bytes(TOKEN_BYTES)
+
+
+class KeptAnswers:
+    """The answers in the Redis at `url`, for a process that only makes them old.
+
+    Without a URL none are kept.
+    """
+
+    def __init__(self, url: str) -> None:
+        timeouts = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
+        self._redis = Redis.from_url(url, **timeouts) if url else None
+
+    def changed(self, tenant_id: str) -> None:
+        """End the answers of a tenant. When Redis does not take it, they end within a minute."""
+        if self._redis is None:
+            return
+        key = PREFIX + version_key(tenant_id)
+        try:
+            self._redis.set(key, new_version(), ex=VERSION_SECONDS)
+        except (RedisError, OSError) as error:
+            log.warning("answers_not_forgotten", tenant_id=tenant_id, reason=type(error).__name__)
