@@ -30,10 +30,16 @@ async def answers_of(
     """The answer to each of `queries`, in their order."""
     request.scope["tenant_id"] = asked.tenant_id  # type: ignore[typeddict-unknown-key]
     search = await search_of(runtime, asked)
+    # Side by side: of an answer that is kept the vector is, as a rule, kept too.
+    embedding = asyncio.create_task(embed(runtime, search, queries))
+    # It may fail with nobody there any more to ask for it.
+    embedding.add_done_callback(lambda task: task.cancelled() or task.exception())
     lookups = await asyncio.gather(*(look_up(runtime, search, query) for query in queries))
-    missing = [query for query, (_, kept) in zip(queries, lookups, strict=True) if not kept]
-    with runtime.metrics.embedding_seconds.time():
-        found = iter(await embed(search, missing) if missing else [])
+    if all(kept for _, kept in lookups):
+        embedding.cancel()
+        runtime.metrics.searches.inc(len(queries))
+        return [kept for _, kept in lookups if kept]
+    found = await embedding
     gate = asyncio.Semaphore(TOGETHER)
 
     async def new_answer(lookup: Lookup, found: Found) -> SearchAnswer:
@@ -43,11 +49,12 @@ async def answers_of(
         runtime.later(keep(runtime, search, lookup, found.query, new))
         return new
 
-    new = iter(
-        await asyncio.gather(
-            *(new_answer(lookup, next(found)) for lookup, kept in lookups if not kept)
-        )
-    )
+    missing = [
+        new_answer(lookup, each)
+        for (lookup, kept), each in zip(lookups, found, strict=True)
+        if not kept
+    ]
+    new = iter(await asyncio.gather(*missing))
     runtime.metrics.searches.inc(len(queries))
     return [kept or next(new) for _, kept in lookups]
 

@@ -90,7 +90,7 @@ class Found:
     hits: list[Hit] = field(default_factory=list)
 
 
-async def embed(search: Search, queries: Sequence[str]) -> list[Found]:
+async def embed(runtime: Runtime, search: Search, queries: Sequence[str]) -> list[Found]:
     """The queries with their vectors; without them, and the reason, when there can be none.
 
     Raises the embedder's error when nothing can be found without a vector.
@@ -98,7 +98,8 @@ async def embed(search: Search, queries: Sequence[str]) -> list[Found]:
     if search.request.mode == "lexical":
         return [Found(query) for query in queries]
     try:
-        vectors = await search.model.vectors.get(queries)
+        with runtime.metrics.embedding_seconds.time():
+            vectors = await search.model.vectors.get(queries)
     except (EmbeddingUnavailableError, EmbeddingRejectedError):
         if search.request.mode == "semantic":
             raise

@@ -3,10 +3,14 @@
 import asyncio
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
+import pytest
+
+from api.cache import Cache
 from api.metrics import Metrics
 from api.query_vectors import QueryVectors
+from cli.valkey import EmbeddedValkey
 from memory.embedding.mock import MockEmbedder
 from memory.embedding.protocol import Purpose, Vectors
 from memory.errors import EmbeddingError, EmbeddingRejectedError
@@ -66,3 +70,46 @@ async def stored(vectors: QueryVectors) -> None:
     """Wait until what was embedded is in Redis."""
     while storing := [each for each in vectors._tasks if "_put" in repr(each.get_coro())]:
         await asyncio.wait(storing)
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+async def cache(valkey: EmbeddedValkey) -> AsyncIterator[Cache]:
+    cache = Cache.connect(valkey.url)
+    yield cache
+    await cache.aclose()
+
+
+Make = Callable[..., QueryVectors]
+
+
+@pytest.fixture
+async def make(model: Model, metrics: Metrics) -> AsyncIterator[Make]:
+    """Makes vectors of the model, which the test starts."""
+    made: list[QueryVectors] = []
+
+    def make(cache: Cache | None = None, of: Model = model, calls: int = 1) -> QueryVectors:
+        made.append(QueryVectors(of, cache, metrics, calls))
+        return made[-1]
+
+    yield make
+    model.may_end.set()
+    for each in made:
+        await each.stop()
+
+
+@pytest.fixture
+async def vectors(make: Make) -> QueryVectors:
+    """Vectors without Redis, at work."""
+    made = make()
+    await made.start()
+    return made

@@ -1,7 +1,6 @@
 """Vectors of queries: embedded together, and each once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ import pytest
 from api.cache import Cache
 from api.metrics import Metrics
 from api.query_vectors import CALL_QUERIES, QueryVectors
-from cli.valkey import EmbeddedValkey
 from memory.embedding.batching import embed_queries
 from memory.embedding.mock import MockEmbedder
 from memory.errors import (
@@ -18,50 +16,20 @@ from memory.errors import (
     EmbeddingSetupError,
     EmbeddingUnavailableError,
 )
-from tests.api.query_model import LONG, Model, ask, counted
+from tests.api.query_model import (
+    LONG,
+    Make,
+    Model,
+    ask,
+    cache,
+    counted,
+    make,
+    metrics,
+    model,
+    vectors,
+)
 
-
-@pytest.fixture
-def model() -> Model:
-    return Model()
-
-
-@pytest.fixture
-def metrics() -> Metrics:
-    return Metrics()
-
-
-@pytest.fixture
-async def cache(valkey: EmbeddedValkey) -> AsyncIterator[Cache]:
-    cache = Cache.connect(valkey.url)
-    yield cache
-    await cache.aclose()
-
-
-Make = Callable[..., QueryVectors]
-
-
-@pytest.fixture
-async def make(model: Model, metrics: Metrics) -> AsyncIterator[Make]:
-    """Makes vectors of the model, which the test starts."""
-    made: list[QueryVectors] = []
-
-    def make(cache: Cache | None = None, of: Model = model, calls: int = 1) -> QueryVectors:
-        made.append(QueryVectors(of, cache, metrics, calls))
-        return made[-1]
-
-    yield make
-    model.may_end.set()
-    for each in made:
-        await each.stop()
-
-
-@pytest.fixture
-async def vectors(make: Make) -> QueryVectors:
-    """Vectors without Redis, at work."""
-    made = make()
-    await made.start()
-    return made
+__all__ = ["cache", "make", "metrics", "model", "vectors"]  # fixtures
 
 
 async def test_each_query_gets_its_vector_in_order(vectors: QueryVectors) -> None:

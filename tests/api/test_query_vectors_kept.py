@@ -1,7 +1,5 @@
 """Vectors of queries that are kept: in the process, and bit by bit in Redis."""
 
-from collections.abc import AsyncIterator, Callable
-
 import numpy as np
 import pytest
 import redis
@@ -12,50 +10,20 @@ from api.query_vectors import QueryVectors
 from cli.valkey import EmbeddedValkey
 from memory.embedding.batching import embed_queries
 from memory.embedding.mock import MockEmbedder
-from tests.api.query_model import LONG, Model, counted, stored
+from tests.api.query_model import (
+    LONG,
+    Make,
+    Model,
+    cache,
+    counted,
+    make,
+    metrics,
+    model,
+    stored,
+    vectors,
+)
 
-
-@pytest.fixture
-def model() -> Model:
-    return Model()
-
-
-@pytest.fixture
-def metrics() -> Metrics:
-    return Metrics()
-
-
-@pytest.fixture
-async def cache(valkey: EmbeddedValkey) -> AsyncIterator[Cache]:
-    cache = Cache.connect(valkey.url)
-    yield cache
-    await cache.aclose()
-
-
-Make = Callable[..., QueryVectors]
-
-
-@pytest.fixture
-async def make(model: Model, metrics: Metrics) -> AsyncIterator[Make]:
-    """Makes vectors of the model, which the test starts."""
-    made: list[QueryVectors] = []
-
-    def make(cache: Cache | None = None, of: Model = model, calls: int = 1) -> QueryVectors:
-        made.append(QueryVectors(of, cache, metrics, calls))
-        return made[-1]
-
-    yield make
-    model.may_end.set()
-    for each in made:
-        await each.stop()
-
-
-@pytest.fixture
-async def vectors(make: Make) -> QueryVectors:
-    """Vectors without Redis, at work."""
-    made = make()
-    await made.start()
-    return made
+__all__ = ["cache", "make", "metrics", "model", "vectors"]  # fixtures
 
 
 async def test_a_query_asked_again_is_not_embedded_again(

@@ -174,7 +174,8 @@ def test_what_was_kept_is_counted(acme: Speaker, api: httpx.Client) -> None:
     assert found[COUNTED.format("search_answer", "miss")] == 2
     assert found[COUNTED.format("search_answer", "redis")] == 2
     assert found[COUNTED.format("query_vector", "miss")] == 1
-    assert found[COUNTED.format("query_vector", "process")] == 1
+    # The vector is asked for side by side with the answer.
+    assert found[COUNTED.format("query_vector", "process")] == 3
     assert found["memory_searches_total"] == 4
 
 
