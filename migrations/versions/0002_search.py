@@ -12,6 +12,7 @@ branch_labels = None
 depends_on = None
 
 # The words of the message before lie in a row of kind `context`; with that message they go.
+# Each search reads what waits to be sorted into the index: of PostgreSQL's 4 MB that took 4 ms.
 MESSAGE_TERMS = """
 create table message_terms (
   tenant_id text collate "C" not null,
@@ -27,7 +28,8 @@ create table message_terms (
   foreign key (tenant_id, previous_id) references messages (tenant_id, id) on delete cascade,
   check ((kind = 'context') = (previous_id is not null))
 );
-create index message_terms_keys on message_terms using gin (keys);
+create index message_terms_keys on message_terms using gin (keys)
+  with (gin_pending_list_limit = 128);
 create index message_terms_previous on message_terms (tenant_id, previous_id)
   where previous_id is not null;
 """
