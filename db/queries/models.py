@@ -15,9 +15,9 @@ INSERT_ACTIVE_MODEL = text(
 )
 
 
-# The default of 64 misses one in forty of the ten nearest among 100,000; to build costs half as
-# much again (docs/decisions/0005-lexical-and-dense.md).
-EF_CONSTRUCTION = 100
+# pgvector's default of 64 misses too many of the nearest among 100,000
+# (docs/decisions/0005-lexical-and-dense.md).
+EF_CONSTRUCTION = 128
 
 
 def hnsw_index(model_id: int, dimensions: int) -> TextClause:

@@ -27,7 +27,7 @@ from tests.db.store import fill, queries
 TENANTS = {"large": 100_000, "middle": 10_000, "small": 100}
 CROWD = {f"tenant-{number}": 20 for number in range(1_000)}
 MOST = 50
-QUERIES = 20
+QUERIES = 40
 NEAREST = 10
 
 pytestmark = pytest.mark.timeout(600)
