@@ -82,9 +82,13 @@ async def look_up(
         kept = ANSWER.decode(lookup.answer)
     except msgspec.DecodeError:  # Of another version of the service.
         return lookup, None
-    ids = [id_ for hit in kept.items for id_ in hit.message_ids()]
+    asked = {
+        "tenant_id": tenant_id,
+        "ids": (ids := [id_ for hit in kept.items for id_ in hit.message_ids()]),
+        "include_archived": search.request.include_archived,
+    }
     async with tenant_transaction(runtime.engine, [tenant_id]) as connection:
-        there = await connection.scalar(COUNT_MESSAGES, {"tenant_id": tenant_id, "ids": ids})
+        there = await connection.scalar(COUNT_MESSAGES, asked)
     return lookup, msgspec.structs.replace(kept, cached=True) if there == len(ids) else None
 
 

@@ -12,7 +12,8 @@ from msgspec import Meta
 from memory.importance import importance
 
 Role = Literal["user", "assistant", "system", "tool"]
-EmbeddingStatus = Literal["pending", "completed", "failed"]
+# An archived message has no vector until it is restored.
+EmbeddingStatus = Literal["pending", "completed", "failed", "archived"]
 
 # `$` alone would let a final newline through.
 TENANT_PATTERN = r"^[A-Za-z0-9_.-]+$(?!\n)"
@@ -65,6 +66,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     embedding_error: str | None = None
+    pinned: bool = False
+    archived_at: datetime | None = None
 
 
 class RowError(msgspec.Struct, frozen=True, kw_only=True):

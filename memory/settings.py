@@ -36,17 +36,13 @@ WITHOUT_EFFECT = frozenset(
     {
         "global_rate_limit",
         "tenant_rate_limit",
-        "retention_max_age_days",
-        "retention_importance_threshold",
-        "retention_delete_after_days",
-        "retention_schedule_seconds",
-        "retention_tenants",
     }
 )
 
 Provider = Literal["onnx", "sentence_transformer", "google_gemini", "openai", "mock"]
 Weight = Annotated[float, Meta(ge=0, le=1000)]
 Days = Annotated[float, Meta(gt=0, le=100_000)]
+WholeDays = Annotated[int, Meta(ge=1, le=100_000)]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -101,15 +97,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     sweep_interval_seconds: Seconds = 15.0
     worker_concurrency: Positive = 1
+    worker_queues: str = "embeddings,maintenance"
     flower_host: str = "127.0.0.1"
     flower_port: Port = 5555
     flower_auth: str = ""
 
-    retention_max_age_days: Positive = 30
+    importance_w_role: Weight = 0.2
+    importance_w_content: Weight = 0.4
+    importance_w_recency: Weight = 0.25
+    importance_w_use: Weight = 0.15
+    importance_half_life_days: Days = 30.0
+    rescore_interval_seconds: Positive = 3_600
+
+    retention_max_age_days: WholeDays = 30
     retention_importance_threshold: Share = 0.35
-    retention_delete_after_days: Positive = 90
+    retention_delete_after_days: WholeDays = 90
+    retention_max_messages: Positive | None = None
+    retention_exempt_roles: str = ""
+    retention_age_from: Literal["ingested", "created"] = "ingested"
+    retention_legal_hold: bool = False
     retention_schedule_seconds: Positive = 86_400
     retention_tenants: str = "*"
+    archive_dir: str = ""
 
     health_embed_check_enabled: bool = False
     readiness_embed_timeout_seconds: Seconds = 3.0

@@ -64,6 +64,7 @@ select digest, message_ids from idempotency_keys where tenant_id = :tenant_id an
 COUNT_MESSAGES = text("""
 /* count_messages */
 select count(*) from messages where tenant_id = :tenant_id and id = any(cast(:ids as uuid[]))
+  and (archived_at is null or :include_archived)
 """)
 
 # Across tenants: the purge.
@@ -132,6 +133,8 @@ def messages_by_id(tenant_id: str, ids: Sequence[UUID]) -> Select[Any]:
         messages.c.created_at,
         messages.c.updated_at,
         messages.c.embedding_error,
+        messages.c.pinned,
+        messages.c.archived_at,
     ).where(messages.c.tenant_id == tenant_id, messages.c.id.in_(ids))
 
 

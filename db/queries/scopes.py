@@ -56,6 +56,7 @@ def scope_size(scope: SearchScope) -> tuple[TextClause, dict[str, Any]] | None:
         created_after=scope.created_after,
         created_before=scope.created_before,
         metadata=scope.metadata,
+        include_archived=scope.include_archived,
     )
     filters, parameters = filters_of(narrowed)
     if not filters:
@@ -89,17 +90,18 @@ def _filters(scope: SearchScope) -> Iterator[tuple[str, dict[str, Any]]]:
     if scope.created_before is not None:
         yield "messages.created_at < :created_before", {"created_before": scope.created_before}
     if scope.metadata:
-        yield from _metadata_filters(scope.tenant_id, scope.metadata)
+        yield from _metadata_filters(scope.tenant_id, scope.metadata, scope.include_archived)
 
 
 def _metadata_filters(
-    tenant_id: str, metadata: dict[str, Any]
+    tenant_id: str, metadata: dict[str, Any], archived: bool
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     salt = tenant_salt(tenant_id)
     for place, key in enumerate(sorted(metadata_keys(metadata))[:METADATA_LOOKUPS]):
         yield (
-            f"messages.id in (select messages_with_key(:tenant_id, :metadata_key_{place}))",
-            {f"metadata_key_{place}": salt | key},
+            f"messages.id in (select messages_with_key("
+            f":tenant_id, :metadata_key_{place}, :include_archived))",
+            {f"metadata_key_{place}": salt | key, "include_archived": archived},
         )
     contained = msgspec.json.encode(metadata).decode()
     yield "messages.metadata @> cast(:metadata as jsonb)", {"metadata": contained}

@@ -50,6 +50,7 @@ def search_candidates(
         "most": most,
         # Conditions come after: what passes them may lie below the best of all.
         "fetched": None if filters else most,
+        "include_archived": scope.include_archived,
         "terms": list(asked.terms),
         "term_keys": [salt | term for term in asked.terms],
         "context_share": CONTEXT_SHARE,
@@ -91,7 +92,8 @@ with dense as materialized ({_dense(distance, dimensions, model_id, where, exact
 matches as materialized (
   select matched.*, row_number() over (order by matched.bm25 desc, matched.message_id) as place
   from lexical_matches(:tenant_id, cast(:terms as int[]), cast(:term_keys as int8[]),
-    array(select message_id from dense), :context_share, :k1, :b, :reference, :budget, :fetched
+    array(select message_id from dense), :context_share, :k1, :b, :reference, :budget, :fetched,
+    :include_archived
   ) as matched
   {_messages_of("matched", where)} where true {where}
 ), found as (

@@ -11,28 +11,42 @@ from memory.lexical.bm25 import Entry, content_entry, context_entry
 
 # A context has the words of two messages. Both must still be there and be locked against deletion
 # until this commits, or words that were erased meanwhile would lie here for ever. What was stored
-# between the two since they were read has a writer of its own, who knows better.
+# between the two since they were read has a writer of its own, who knows better. What has been
+# archived has its own words in the archive's index, and nobody's context has them.
 WRITE_TERMS = text("""
 /* write_terms */
 with locked as (
-  select id, content_version, conversation_id, created_at from messages
+  select id, content_version, conversation_id, created_at, archived_at from messages
   where tenant_id = :tenant_id and id = any(cast(:locked_ids as uuid[]))
   order by id for key share
+), input as (
+  select * from unnest(cast(:ids as uuid[]), cast(:versions as int[]), cast(:kinds as text[]),
+    cast(:previous_ids as uuid[]), cast(:previous_versions as int[]), cast(:analyser as text[]),
+    cast(:length as int[]), cast(:weights as text[]), cast(:keys as text[]))
+    as input (id, version, kind, previous_id, previous_version, analyser, length, weights, keys)
+), of_archived as (
+  insert into archived_terms (tenant_id, message_id, analyser, length, weights, keys)
+  select :tenant_id, input.id, input.analyser, input.length, cast(input.weights as sparsevec),
+    cast(input.keys as int8[])
+  from input join locked on locked.id = input.id and locked.content_version = input.version
+  where locked.archived_at is not null and input.kind = 'content'
+  on conflict (tenant_id, message_id) do update
+    set analyser = excluded.analyser, length = excluded.length, weights = excluded.weights,
+      keys = excluded.keys
 )
 insert into message_terms (
   tenant_id, message_id, kind, previous_id, analyser, length, weights, keys)
 select :tenant_id, input.id, input.kind, input.previous_id, input.analyser, input.length,
   cast(input.weights as sparsevec), cast(input.keys as int8[])
-from unnest(cast(:ids as uuid[]), cast(:versions as int[]), cast(:kinds as text[]),
-  cast(:previous_ids as uuid[]), cast(:previous_versions as int[]), cast(:analyser as text[]),
-  cast(:length as int[]), cast(:weights as text[]), cast(:keys as text[]))
-  as input (id, version, kind, previous_id, previous_version, analyser, length, weights, keys)
+from input
 join locked on locked.id = input.id and locked.content_version = input.version
+  and locked.archived_at is null
 left join locked as previous
   on previous.id = input.previous_id and previous.content_version = input.previous_version
+  and previous.archived_at is null
 where input.previous_id is null or previous.id is not null and not exists (
   select from messages as between_them
-  where between_them.tenant_id = :tenant_id
+  where between_them.tenant_id = :tenant_id and between_them.archived_at is null
     and between_them.conversation_id = locked.conversation_id
     and (between_them.created_at, between_them.id) > (previous.created_at, previous.id)
     and (between_them.created_at, between_them.id) < (locked.created_at, locked.id)
@@ -43,8 +57,8 @@ on conflict (tenant_id, message_id, kind) do update
     weights = excluded.weights, keys = excluded.keys
 """)
 
-# Each of the named messages with the one before it in its conversation, and the same for the
-# message after it, whose context has the words of the named one.
+# Each of the named messages with the live one before it in its conversation, and the same for the
+# live one after it, whose context has the words of the named one. An archived one stands alone.
 WITH_PREVIOUS = text("""
 /* with_previous */
 with named as (
@@ -57,6 +71,7 @@ with named as (
     select messages.id from messages
     where messages.tenant_id = :tenant_id and messages.conversation_id = named.conversation_id
       and (messages.created_at, messages.id) > (named.created_at, named.id)
+      and messages.archived_at is null
     order by messages.created_at, messages.id limit 1
   ) as following
 )
@@ -69,6 +84,7 @@ left join lateral (
   from messages as earlier
   where earlier.tenant_id = :tenant_id and earlier.conversation_id = messages.conversation_id
     and (earlier.created_at, earlier.id) < (messages.created_at, messages.id)
+    and earlier.archived_at is null and messages.archived_at is null
   order by earlier.created_at desc, earlier.id desc limit 1
 ) as previous on true
 """)

@@ -86,7 +86,7 @@ async def test_without_any_name_there_is_no_search(engine: AsyncEngine) -> None:
 
 
 async def test_the_look_up_by_metadata_refuses_by_itself(engine: AsyncEngine) -> None:
-    look_up = text("select * from messages_with_key(:tenant_id, 1)")
+    look_up = text("select * from messages_with_key(:tenant_id, 1, true)")
     for tenant_id in ("acme", "", None):
         with pytest.raises(ProgrammingError, match=REFUSED):
             async with tenant_transaction(engine, ["globex"]) as connection:
@@ -96,7 +96,7 @@ async def test_the_look_up_by_metadata_refuses_by_itself(engine: AsyncEngine) ->
 async def test_a_key_of_another_tenant_opens_nothing(
     engine: AsyncEngine, owner: Connection
 ) -> None:
-    look_up = text("select count(*) from messages_with_key('acme', :key)")
+    look_up = text("select count(*) from messages_with_key('acme', :key, false)")
     keys = text("select unnest(keys) from message_terms where tenant_id = :tenant_id")
     async with tenant_transaction(engine, ["acme"]) as connection:
         for key in owner.scalars(keys, {"tenant_id": "globex"}).all():
@@ -147,5 +147,5 @@ where prosecdef and pronamespace = 'public'::regnamespace
     assert owner.scalars(definers, {"role": "memory_worker"}).all() == []
     engine = worker_engine(settings)
     with engine.connect() as connection, pytest.raises(ProgrammingError, match="permission denied"):
-        connection.execute(text("select * from messages_with_key('acme', 1)"))
+        connection.execute(text("select * from messages_with_key('acme', 1, false)"))
     engine.dispose()
