@@ -10,6 +10,9 @@ MemoryLayerError
 ├── SchemaOutdatedError         the database's schema is older than this version needs
 ├── InvalidFieldError           a field of a request has a value that it does not take
 ├── MessageNotFoundError
+├── JobNotFoundError
+├── StateConflictError          what is asked does not go with the state that a thing is in
+├── JobLostError                a job was cancelled, or taken over, under its runner
 └── IdempotencyError
     ├── IdempotencyConflictError    the key was used with another body
     └── IdempotencyGoneError        what the key created has been deleted since
@@ -59,6 +62,18 @@ class InvalidFieldError(MemoryLayerError):
 
 class MessageNotFoundError(MemoryLayerError):
     """No such message."""
+
+
+class JobNotFoundError(MemoryLayerError):
+    """No such job."""
+
+
+class StateConflictError(MemoryLayerError):
+    """What is asked does not go with the state that a thing is in; the message says which."""
+
+
+class JobLostError(MemoryLayerError):
+    """A job was cancelled, or taken over by another, under its runner."""
 
 
 class IdempotencyError(MemoryLayerError):

@@ -1,11 +1,22 @@
-"""Sending the embedding task, by those who post and by those who sweep."""
+"""Sending tasks, by those who post, by those who sweep and by those who start long work."""
 
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from celery import Celery
 
+from memory.jobs import ALL_TENANTS, JobKind
 from tasks.configuration import EMBEDDINGS
+
+TASK_OF: dict[JobKind, str] = {
+    "retention": "expire_messages",
+    "rescore": "rescore_importance",
+    "embeddings_retry": "retry_failed_embeddings",
+    "embeddings_migrate": "migrate_embeddings",
+    "embeddings_drop": "drop_embeddings",
+}
+# A job that has waited so long in the queue has been sent again since.
+JOB_EXPIRES_SECONDS = 300
 
 
 def send_embedding(
@@ -29,6 +40,20 @@ def send_embedding(
         # What Flower shows: whose and how many, not a wall of ids.
         kwargsrepr=", ".join(f"{tenant}: {len(ids)}" for tenant, ids in messages.items()),
         headers={"request_ids": list(request_ids)},
+        retry=False,
+    )
+
+
+def send_job(
+    app: Celery, kind: JobKind, tenant_id: str, job_id: UUID, progress: str = "begins"
+) -> None:
+    """Ask the workers to begin a job, or to go on with it. Raises as `send_embedding` does."""
+    whose = "all tenants" if tenant_id == ALL_TENANTS else tenant_id
+    app.send_task(
+        TASK_OF[kind],
+        kwargs={"tenant_id": tenant_id, "job_id": str(job_id)},
+        kwargsrepr=f"{whose}, {progress}, job {job_id}",
+        expires=JOB_EXPIRES_SECONDS,
         retry=False,
     )
 

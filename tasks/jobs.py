@@ -1,0 +1,238 @@
+"""Long work in slices: taking a job, noting how far it is, leaving it to the next.
+
+A job is a row (`db/queries/jobs.py`) and a `Step`: a function that does one slice, some seconds
+at most, and notes it with `Held.advance` in the slice's own transaction. A task works on a job for
+a while and sends the next task; when a worker is killed its last slice is rolled back, the lease
+runs out, and `restart_stalled_jobs` has another go on from where it stood.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+import structlog
+from celery import shared_task
+from sqlalchemy import Connection
+from uuid_utils.compat import uuid4, uuid7
+
+from db.queries.jobs import (
+    ACTIVE_WITH_KEY,
+    ADVANCE_JOB,
+    FAIL_EXHAUSTED_JOBS,
+    FINISH_JOB,
+    INSERT_JOB,
+    PURGE_JOBS,
+    PUT_OFF_JOB,
+    RELEASE_JOB,
+    STALLED_JOBS,
+    TAKE_JOB,
+)
+from memory.errors import JobLostError, MemoryLayerError
+from memory.jobs import ALL_TENANTS, JobKind
+from tasks.base import Task
+from tasks.resources import Resources
+from tasks.sending import send_job
+
+log = structlog.get_logger(__name__)
+
+LEASE_SECONDS = 60
+MAX_ATTEMPTS = 5
+RETRY_DELAY_SECONDS = 5
+# A task that has worked this long leaves the rest to another.
+TASK_ENOUGH_SECONDS = 20
+# What was sent so long ago, and nobody holds, is taken for lost; it may only have waited its turn.
+STALLED_GRACE_SECONDS = 60
+STALLED_JOBS_AT_ONCE = 100
+GOES_ON = "goes on: "
+KEEP_DAYS = 30
+PURGE_AT_ONCE = 5_000
+
+Values = dict[str, Any]
+
+
+class Held:
+    """A job in the hands of one runner, with its arguments and how far it is."""
+
+    def __init__(self, tenant_id: str, job_id: UUID, runner: UUID, row: Any) -> None:
+        self.tenant_id = tenant_id
+        self.id = job_id
+        self.kind: JobKind = row.kind
+        self.arguments: Values = row.arguments
+        self.position: Values = row.position
+        self.done: int = row.done
+        self.total: int | None = row.total
+        self.started_by: str = row.started_by
+        self.started_at = row.started_at
+        self._runner = runner
+
+    @property
+    def about_all(self) -> bool:
+        """Whether it is about all tenants."""
+        return self.tenant_id == ALL_TENANTS
+
+    def advance(
+        self, connection: Connection, position: Values, done: int = 0, total: int | None = None
+    ) -> None:
+        """Note in the slice's transaction that it stands at `position`, `done` further.
+
+        Raises `JobLostError` when it was cancelled or is another's by now: roll back then.
+        """
+        noted = {"position": _json(position), "done": self.done + done, "total": total}
+        held = connection.scalar(ADVANCE_JOB, {**self.named, **noted, "lease": LEASE_SECONDS})
+        if held is None:
+            raise JobLostError(f"job {self.id} is no longer this runner's")
+        self.position = position
+        self.done += done
+        self.total = self.total if total is None else total
+
+    @property
+    def named(self) -> Values:
+        """The parameters by which a statement finds the job while this runner has it."""
+        return {"tenant_id": self.tenant_id, "id": self.id, "runner": self._runner}
+
+
+# Does one slice; gives the result when there is nothing more to do, None while there is.
+Step = Callable[[Resources, Held], Values | None]
+
+
+class NewJob(NamedTuple):
+    """What a job is to do, for whom and at whose wish."""
+
+    kind: JobKind
+    tenant_id: str
+    arguments: Values
+    started_by: str
+    unique_key: str | None = None
+
+    def parameters(self) -> Values:
+        """The parameters of `INSERT_JOB`, with a new id."""
+        values = self._asdict() | {"id": uuid7(), "total": None}
+        return values | {"arguments": _json(self.arguments)}
+
+
+def start_job(connection: Connection, new: NewJob) -> UUID:
+    """The id of a new job, or of the active one that has its key."""
+    made: UUID | None = connection.scalar(INSERT_JOB, new.parameters())
+    if made is None:
+        key = {"tenant_id": new.tenant_id, "unique_key": new.unique_key}
+        made = connection.scalar(ACTIVE_WITH_KEY, key)
+    # It may have ended between the two: then its key is free.
+    return made if made is not None else start_job(connection, new)
+
+
+def work(
+    resources: Resources,
+    tenant_id: str,
+    job_id: UUID,
+    step: Step,
+    seconds: float = TASK_ENOUGH_SECONDS,
+) -> str:
+    """Work on a job for some seconds; says how it stands then, for people.
+
+    It is left to the next runner when time is up, put off when a step fails, and not touched when
+    it is another's.
+    """
+    held = take(resources, tenant_id, job_id)
+    if held is None:
+        return "nothing to do: ended, or another's"
+    enough = time.monotonic() + seconds
+    try:
+        while (result := step(resources, held)) is None:
+            if time.monotonic() > enough:
+                with resources.engine.begin() as connection:
+                    connection.execute(RELEASE_JOB, held.named)
+                return GOES_ON + progress(held)
+        finish(resources, held, result)
+    except JobLostError:
+        return "cancelled, or another's"
+    except Exception as error:
+        return put_off(resources, held, error)
+    return f"completed: {progress(held)}"
+
+
+def take(resources: Resources, tenant_id: str, job_id: UUID) -> Held | None:
+    """Hold the job for a lease, None when it has ended or another holds it."""
+    runner = uuid4()
+    parameters = {"tenant_id": tenant_id, "id": job_id, "runner": runner}
+    with resources.engine.begin() as connection:
+        row = connection.execute(
+            TAKE_JOB, {**parameters, "lease": LEASE_SECONDS, "max_attempts": MAX_ATTEMPTS}
+        ).one_or_none()
+    return None if row is None else Held(tenant_id, job_id, runner, row)
+
+
+def finish(resources: Resources, held: Held, result: Values) -> None:
+    """End the job with `result`; raises `JobLostError` when it is no longer this runner's."""
+    with resources.engine.begin() as connection:
+        if connection.scalar(FINISH_JOB, {**held.named, "result": _json(result)}) is None:
+            raise JobLostError(f"job {held.id} is no longer this runner's")
+    log.info("job_completed", kind=held.kind, job=str(held.id), tenant_id=held.tenant_id, **result)
+
+
+def put_off(resources: Resources, held: Held, error: Exception) -> str:
+    """Leave the job for later with the reason noted; failed when no try is left."""
+    named = isinstance(error, MemoryLayerError)
+    reason = str(error) if named else type(error).__name__
+    parameters = {
+        **held.named,
+        "error": reason,
+        "hopeless": False,
+        "delay": RETRY_DELAY_SECONDS,
+        "max_attempts": MAX_ATTEMPTS,
+    }
+    with resources.engine.begin() as connection:
+        state = connection.scalar(PUT_OFF_JOB, parameters)
+    log.warning("job_put_off", kind=held.kind, job=str(held.id), reason=reason, exc_info=not named)
+    return f"{state or 'lost'}: {reason}"
+
+
+def progress(job: Any) -> str:
+    """How far a job is, such as `1,500 of 20,000`."""
+    of = "" if job.total is None else f" of {job.total:,}"
+    return f"{job.done:,}{of}"
+
+
+def run_job(task: Task, kind: JobKind, step: Step, tenant_id: str, job_id: str) -> str:
+    """The body of a job's task: work for a while, and send the next task if there is more."""
+    said = work(task.resources, tenant_id, UUID(job_id), step)
+    if said.startswith(GOES_ON):
+        send_job(task.app, kind, tenant_id, UUID(job_id), said.removeprefix(GOES_ON))
+    return said
+
+
+@shared_task(name="restart_stalled_jobs", base=Task, bind=True)
+def restart_stalled_jobs(task: Task) -> str:
+    """Send what nobody works on: lost by the broker, or by a worker that died."""
+    restarted = stalled_jobs(task.resources)
+    for row in restarted:
+        send_job(task.app, row.kind, row.tenant_id, row.id, progress(row))
+    return f"{len(restarted)} restarted"
+
+
+def stalled_jobs(resources: Resources, grace: float = STALLED_GRACE_SECONDS) -> list[Any]:
+    """The active jobs that nobody holds; those that are out of tries end here."""
+    limits = {"max_attempts": MAX_ATTEMPTS}
+    with resources.engine.begin() as connection:
+        failed = connection.execute(FAIL_EXHAUSTED_JOBS, limits).all()
+        scope = {**limits, "grace": grace, "most": STALLED_JOBS_AT_ONCE}
+        stalled = list(connection.execute(STALLED_JOBS, scope))
+    for row in failed:
+        log.error("job_given_up", kind=row.kind, job=str(row.id), tenant_id=row.tenant_id)
+    return stalled
+
+
+@shared_task(name="purge_jobs", base=Task, bind=True)
+def purge_jobs(task: Task) -> str:
+    """Delete jobs that ended over 30 days ago, slice by slice until none is left."""
+    scope = {"days": KEEP_DAYS, "most": PURGE_AT_ONCE}
+    with task.resources.engine.begin() as connection:
+        purged = connection.execute(PURGE_JOBS, scope).rowcount
+    if purged == PURGE_AT_ONCE:
+        task.app.send_task(task.name)
+    return f"{purged} purged"
+
+
+def _json(values: Values) -> str:
+    return msgspec.json.encode(values).decode()
