@@ -12,6 +12,7 @@ MemoryLayerError
 ├── MessageNotFoundError
 ├── JobNotFoundError
 ├── StateConflictError          what is asked does not go with the state that a thing is in
+├── ArchiveFileError            a file of messages cannot be written or read
 ├── JobLostError                a job was cancelled, or taken over, under its runner
 └── IdempotencyError
     ├── IdempotencyConflictError    the key was used with another body
@@ -74,6 +75,10 @@ class StateConflictError(MemoryLayerError):
 
 class JobLostError(MemoryLayerError):
     """A job was cancelled, or taken over by another, under its runner."""
+
+
+class ArchiveFileError(MemoryLayerError):
+    """A file of messages cannot be written or read; the message says which and why."""
 
 
 class IdempotencyError(MemoryLayerError):

@@ -98,9 +98,9 @@ def _metadata_filters(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     salt = tenant_salt(tenant_id)
     for place, key in enumerate(sorted(metadata_keys(metadata))[:METADATA_LOOKUPS]):
+        found = f"messages_with_key(:tenant_id, :metadata_key_{place}, :include_archived)"
         yield (
-            f"messages.id in (select messages_with_key("
-            f":tenant_id, :metadata_key_{place}, :include_archived))",
+            f"messages.id in (select {found})",
             {f"metadata_key_{place}": salt | key, "include_archived": archived},
         )
     contained = msgspec.json.encode(metadata).decode()

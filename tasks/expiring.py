@@ -1,0 +1,180 @@
+"""The slices of a retention run, each a short transaction that notes how far the run is."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection
+
+from db.queries.audit import INSERT_RECORD, record_parameters
+from db.queries.policies import LOCK_RETENTION, policy_from_row, policy_of
+from db.queries.retention import (
+    LOCK_DELETABLE,
+    WINDOW_END,
+    count_due,
+    due_parameters,
+    lock_aged,
+    lock_overflow,
+)
+from memory.retention import Due, chained, effective_policy
+from memory.retention_runs import FIRST, Counts, Place, Run
+from tasks.archive_files import ArchivedMessage, file_name, write_file
+from tasks.archiving import archive, delete
+from tasks.indexing import analyser_of
+from tasks.jobs import Held
+from tasks.resources import Resources
+
+# So many messages are looked at, or touched, in one transaction.
+WINDOW_MESSAGES = 20_000
+SLICE_MESSAGES = 500
+
+
+class Slice:
+    """One step of a run in its transaction, for the tenant that the run is at."""
+
+    def __init__(
+        self, connection: Connection, resources: Resources, held: Held, run: Run, place: Place
+    ) -> None:
+        self.connection = connection
+        self.resources = resources
+        self.held = held
+        self.run = run
+        self.place = place
+        connection.execute(LOCK_RETENTION, {"tenant_id": place.tenant})
+        own = policy_from_row(connection.execute(policy_of(place.tenant)).one_or_none())
+        self.policy = effective_policy(resources.settings, own)
+        self.due = due_parameters(place.tenant, self.policy, run.as_of)
+
+    def do(self) -> None:
+        """What the run is at. Under a hold that is nothing, whatever came before."""
+        if self.policy.legal_hold and self.place.phase != "close":
+            self.place.phase = "close"
+        match self.place.phase:
+            case "count":
+                self.count()
+            case "aged":
+                self.archive_aged()
+            case "overflow":
+                self.archive_overflow()
+            case "delete":
+                self.delete_archived()
+            case _:
+                self.close()
+
+    def count(self) -> None:
+        """Count a window of a dry run."""
+        after, upto = self.place.after, self.window_end()
+        row = self.connection.execute(
+            count_due(self.policy.age_from), {**self.due, "after": after, "upto": upto}
+        ).one()
+        found = self.place.due
+        self.place.due = Due(
+            **{name: getattr(found, name) + getattr(row, name) for name in Due.__struct_fields__}
+        )
+        self.place.after = upto or FIRST
+        if upto is None:
+            here = self.place.here
+            if "archive" in self.run.actions:
+                here.archived = self.place.due.archived(self.policy)
+            if "delete" in self.run.actions:
+                here.deleted = self.place.due.deletable
+            self.place.phase = "close"
+        self.advance(0)
+
+    def archive_aged(self) -> None:
+        """Put away what is old and matters little, of one window."""
+        upto = self.window_end()
+        window = {"after": self.place.after, "upto": upto, "most": SLICE_MESSAGES}
+        locked = self.connection.execute(lock_aged(self.policy.age_from), {**self.due, **window})
+        ids = list(locked.scalars())
+        if len(ids) == SLICE_MESSAGES:
+            self.place.after = ids[-1]
+        elif upto is not None:
+            self.place.after = upto
+        else:
+            self.place.phase = "overflow"
+        self.put_away(ids)
+
+    def archive_overflow(self) -> None:
+        """Put away the least important messages beyond the limit."""
+        ids: list[UUID] = []
+        if self.policy.max_messages is not None:
+            locked = self.connection.execute(
+                lock_overflow(self.policy.age_from), {**self.due, "most": SLICE_MESSAGES}
+            )
+            ids = list(locked.scalars())
+        if not ids:
+            self.place.phase = "delete" if "delete" in self.run.actions else "close"
+        self.put_away(ids)
+
+    def put_away(self, ids: Sequence[UUID]) -> None:
+        """Archive `ids` and note it."""
+        here = self.place.here
+        here.archived += len(ids)
+        here.archived_digest = chained(here.archived_digest, ids)
+        self.advance(len(ids))
+        if ids:
+            words = analyser_of(self.resources, self.connection, self.place.tenant)
+            archive(self.connection, words, self.place.tenant, ids)
+
+    def delete_archived(self) -> None:
+        """Delete what has been in the archive for long enough, a file of it written first."""
+        rows = self.connection.execute(LOCK_DELETABLE, {**self.due, "most": SLICE_MESSAGES}).all()
+        if not rows:
+            self.place.phase = "close"
+        ids = [row.id for row in rows]
+        here = self.place.here
+        here.deleted += len(ids)
+        here.deleted_digest = chained(here.deleted_digest, ids)
+        folder, number = self.resources.settings.archive_dir, self.place.files
+        if rows and folder:
+            self.place.files += 1
+        # Before the file: a runner that has lost the job must not write over its successor's.
+        self.advance(len(ids))
+        tenant_id = self.place.tenant
+        if rows and folder:
+            path = file_name(folder, tenant_id, self.run.as_of, self.held.id, number)
+            write_file(path, (ArchivedMessage(tenant_id=tenant_id, **row._mapping) for row in rows))
+        if rows:
+            words = analyser_of(self.resources, self.connection, tenant_id)
+            delete(self.connection, words, tenant_id, ids)
+
+    def close(self) -> None:
+        """Leave the record of what was done for the tenant, and go on to the next."""
+        here = self.place.here
+        if here.archived or here.deleted:
+            self.connection.execute(
+                INSERT_RECORD, record_parameters(self.place.tenant, *self.record())
+            )
+        self.place.archived += here.archived
+        self.place.deleted += here.deleted
+        self.place.tenants += bool(here.archived or here.deleted)
+        self.place.phase = "choose"
+        self.place.here, self.place.due = Counts(), Due()
+        self.advance(0)
+
+    def record(self) -> tuple[str, str, dict[str, Any]]:
+        """Actor, action and details of the audit record."""
+        details = {
+            "job": self.held.id,
+            "dry_run": self.run.dry_run,
+            "actions": self.run.actions,
+            "as_of": self.run.as_of,
+            "policy": self.policy,
+            "counts": self.place.here,
+            "begun": self.place.begun,
+        }
+        return self.held.started_by, "retention", details
+
+    def window_end(self) -> UUID | None:
+        """The last id of the next window, None for the last one."""
+        window = {"after": self.place.after, "most": WINDOW_MESSAGES}
+        end: UUID | None = self.connection.scalar(
+            WINDOW_END, {"tenant_id": self.place.tenant, **window}
+        )
+        return end
+
+    def advance(self, done: int) -> None:
+        """Note where the run is."""
+        self.held.advance(self.connection, msgspec.to_builtins(self.place), done)
