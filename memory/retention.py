@@ -113,6 +113,14 @@ class Due(msgspec.Struct, kw_only=True):
     aged: int = 0
     deletable: int = 0
 
+    def __add__(self, other: "Due") -> "Due":
+        return Due(
+            live=self.live + other.live,
+            free=self.free + other.free,
+            aged=self.aged + other.aged,
+            deletable=self.deletable + other.deletable,
+        )
+
     def archived(self, policy: EffectivePolicy) -> int:
         """How many a run would archive."""
         return self.aged + self.overflow(policy)

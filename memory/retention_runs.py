@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from memory.retention import ACTIONS, Action, Due
+from memory.retention import ACTIONS, REASONS, Action, Due, EffectivePolicy, Reason
 
 FIRST = UUID(int=0)
 
@@ -20,6 +20,15 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     actions: tuple[Action, ...] = ACTIONS
     dry_run: bool = False
     tenants: list[str] | None = None
+
+    def counts(self, due: Due, policy: EffectivePolicy) -> tuple[int, int]:
+        """How many of what is due it would archive, and how many delete."""
+        archived = due.archived(policy) if "archive" in self.actions else 0
+        return archived, due.deletable if "delete" in self.actions else 0
+
+    def reasons(self) -> list[Reason]:
+        """Why it would touch a message, in the order in which it comes to them."""
+        return [reason for reason, action in REASONS.items() if action in self.actions]
 
 
 class Counts(msgspec.Struct, kw_only=True):

@@ -8,25 +8,23 @@ import msgspec
 from sqlalchemy import Connection
 
 from db.queries.audit import INSERT_RECORD, record_parameters
-from db.queries.policies import LOCK_RETENTION, policy_from_row, policy_of
+from db.queries.policies import LOCK_RETENTION
 from db.queries.retention import (
     LOCK_DELETABLE,
-    WINDOW_END,
-    count_due,
     due_parameters,
     lock_aged,
     lock_overflow,
 )
-from memory.retention import Due, chained, effective_policy
+from memory.retention import Due, chained
 from memory.retention_runs import FIRST, Counts, Place, Run
 from tasks.archive_files import ArchivedMessage, file_name, write_file
 from tasks.archiving import archive, delete
+from tasks.due import count_window, policy_for, window_end
 from tasks.indexing import analyser_of
 from tasks.jobs import Held
 from tasks.resources import Resources
 
-# So many messages are looked at, or touched, in one transaction.
-WINDOW_MESSAGES = 20_000
+# So many messages are touched in one transaction.
 SLICE_MESSAGES = 500
 
 
@@ -42,8 +40,7 @@ class Slice:
         self.run = run
         self.place = place
         connection.execute(LOCK_RETENTION, {"tenant_id": place.tenant})
-        own = policy_from_row(connection.execute(policy_of(place.tenant)).one_or_none())
-        self.policy = effective_policy(resources.settings, own)
+        self.policy = policy_for(connection, resources, place.tenant)
         self.due = due_parameters(place.tenant, self.policy, run.as_of)
 
     def do(self) -> None:
@@ -64,27 +61,18 @@ class Slice:
 
     def count(self) -> None:
         """Count a window of a dry run."""
-        after, upto = self.place.after, self.window_end()
-        row = self.connection.execute(
-            count_due(self.policy.age_from), {**self.due, "after": after, "upto": upto}
-        ).one()
-        found = self.place.due
-        self.place.due = Due(
-            **{name: getattr(found, name) + getattr(row, name) for name in Due.__struct_fields__}
-        )
-        self.place.after = upto or FIRST
+        place = self.place
+        due, upto = count_window(self.connection, place.tenant, self.policy, self.run, place.after)
+        place.due = place.due + due
+        place.after = upto or FIRST
         if upto is None:
-            here = self.place.here
-            if "archive" in self.run.actions:
-                here.archived = self.place.due.archived(self.policy)
-            if "delete" in self.run.actions:
-                here.deleted = self.place.due.deletable
-            self.place.phase = "close"
+            place.here.archived, place.here.deleted = self.run.counts(place.due, self.policy)
+            place.phase = "close"
         self.advance(0)
 
     def archive_aged(self) -> None:
         """Put away what is old and matters little, of one window."""
-        upto = self.window_end()
+        upto = window_end(self.connection, self.place.tenant, self.place.after)
         window = {"after": self.place.after, "upto": upto, "most": SLICE_MESSAGES}
         locked = self.connection.execute(lock_aged(self.policy.age_from), {**self.due, **window})
         ids = list(locked.scalars())
@@ -166,14 +154,6 @@ class Slice:
             "begun": self.place.begun,
         }
         return self.held.started_by, "retention", details
-
-    def window_end(self) -> UUID | None:
-        """The last id of the next window, None for the last one."""
-        window = {"after": self.place.after, "most": WINDOW_MESSAGES}
-        end: UUID | None = self.connection.scalar(
-            WINDOW_END, {"tenant_id": self.place.tenant, **window}
-        )
-        return end
 
     def advance(self, done: int) -> None:
         """Note where the run is."""

@@ -14,7 +14,7 @@ from db.queries.audit import record_from_row, records_page
 from memory.retention import chained
 from memory.retention_runs import Run
 from memory.settings import Settings
-from tasks import expiring
+from tasks import due, expiring
 from tasks.archive_files import read_file
 from tasks.embedding import claim, embed_claimed
 from tasks.jobs import take
@@ -138,7 +138,7 @@ def test_a_run_is_the_same_in_slices_of_any_size(
     phases: int,
 ) -> None:
     monkeypatch.setattr(expiring, "SLICE_MESSAGES", phases)
-    monkeypatch.setattr(expiring, "WINDOW_MESSAGES", phases + 1)
+    monkeypatch.setattr(due, "WINDOW_MESSAGES", phases + 1)
     ids = say(speaker, owner, a=0.1, b=0.5, c=0.1, d=0.6, e=0.7, f=0.2)
     grow_old(owner, 31)
     policy(owner, "max_messages", 2)
@@ -210,7 +210,7 @@ def test_the_age_counts_from_what_the_policy_says(
 def test_a_dry_run_counts_what_the_real_run_does(
     speaker: Speaker, owner: Connection, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(expiring, "WINDOW_MESSAGES", 4)
+    monkeypatch.setattr(due, "WINDOW_MESSAGES", 4)
     many = {f"n{n}": (n % 7) / 10 for n in range(30)}
     ids = say(speaker, owner, **many)
     grow_old(owner, 31)
