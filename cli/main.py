@@ -19,6 +19,7 @@ COMMANDS = {
     "beat": "cli.parts:beat",
     "flower": "cli.parts:flower",
     "reindex": "cli.reindex:reindex",
+    "import": "cli.importing:import_files",
 }
 WRONG_SETTING = 2
 

@@ -20,8 +20,8 @@ VERSION = 1
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """The first line of a file: what the others are."""
 
-    format: str = FORMAT
-    version: int = VERSION
+    format: str
+    version: int
 
 
 class ArchivedMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -53,7 +53,7 @@ def write_file(path: Path, messages: Iterable[ArchivedMessage]) -> None:
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as raw:
             with gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as file:
-                for line in (Header(), *messages):
+                for line in (Header(format=FORMAT, version=VERSION), *messages):
                     file.write(encode(line) + b"\n")
             raw.flush()
             os.fsync(raw.fileno())
