@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import hmac
 import re
 import time
@@ -22,6 +23,8 @@ from memory.settings import Settings
 PUBLIC = ("/v1/admin/live", "/v1/admin/health", "/v1/admin/readiness", "/docs", "/metrics")
 LINGER_SECONDS = 1.0
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+# Who calls a service that asks for no key.
+LOCAL = "local"
 
 log = structlog.get_logger("api")
 
@@ -89,6 +92,7 @@ class Gate:
                 raise ProblemError(
                     403, "forbidden", "Without keys, only loopback host names are served."
                 )
+            scope["caller"] = LOCAL  # type: ignore[typeddict-unknown-key]
             return
         path = scope["path"]
         if any(path == public or path.startswith(public + "/") for public in PUBLIC):
@@ -96,8 +100,10 @@ class Gate:
         # A browser asks whether it may send a key before it sends one.
         if scope["method"] == "OPTIONS":
             return
-        if not known_key(presented_key(headers), self._keys):
+        key = presented_key(headers)
+        if not known_key(key, self._keys):
             raise ProblemError(401, "unauthorized", "Send a valid key as `x-api-key`.")
+        scope["caller"] = name_of_key(key)  # type: ignore[typeddict-unknown-key]
 
     def _record(self, scope: HTTPScope, exchange: "Exchange") -> None:
         seconds = time.perf_counter() - exchange.started
@@ -202,3 +208,8 @@ def known_key(key: str, keys: Iterable[str]) -> bool:
     """Whether `key` is one of `keys`, in a time that tells nothing about them."""
     matches = [hmac.compare_digest(key.encode(), known.encode()) for known in keys]
     return any(matches)
+
+
+def name_of_key(key: str) -> str:
+    """What stands for a key in records, such as `key 3f9a1c2e`: it cannot be had back from it."""
+    return f"key {hashlib.sha256(key.encode()).hexdigest()[:8]}"

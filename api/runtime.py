@@ -35,6 +35,7 @@ from memory.rerank.protocol import Reranker, RerankerName
 from memory.rerank.select import create_reranker
 from memory.settings import Settings
 from tasks.publisher import Publisher
+from tasks.resources import Resources
 
 log = structlog.get_logger(__name__)
 
@@ -76,11 +77,13 @@ class Runtime:
         self.metrics = metrics
         self.started = time.monotonic()
         self.engine: AsyncEngine = api_engine(settings)
+        # For the work of tasks that is done here, in threads.
+        self.backstage = Resources(settings)
         self.ingest = Ingest(self.engine)
         self.publisher = (
             Publisher(settings, metrics.publish_dropped.inc) if settings.async_embeddings else None
         )
-        self.upkeep = None if settings.async_embeddings else Upkeep(settings)
+        self.upkeep = None if settings.async_embeddings else Upkeep(self.backstage)
         self.redis: Redis | None = (
             Redis.from_url(
                 settings.redis_url,
@@ -150,6 +153,7 @@ class Runtime:
             model.reranker, self.settings.reranker, self.settings.reranker_model_name
         )
         await vectors.start()
+        self.backstage.use(self.embedder, model_id)
         self._model = model
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
@@ -210,6 +214,7 @@ class Runtime:
         if self.redis:
             await self.redis.aclose()
         await self.engine.dispose()
+        await asyncio.to_thread(self.backstage.close)
 
 
 NamedRuntime = NamedDependency[Runtime]

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import structlog
 
-from memory.settings import Settings
 from tasks.indexing import refresh, reindex_slice
 from tasks.resources import Resources
 
@@ -18,10 +17,11 @@ INTERVAL_SECONDS = 15.0
 class Upkeep:
     """Does now and then, in a thread, what a worker's tasks do otherwise."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._resources = Resources(settings)
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
         self._grown: set[str] = set()
-        self._ending = asyncio.Event()
+        self._ending = False
+        self._awake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -30,16 +30,20 @@ class Upkeep:
 
     async def stop(self) -> None:
         """End, once the slice that is under way has ended."""
-        self._ending.set()
+        self._ending = True
+        self._awake.set()
         if self._task:
             await self._task
-        await asyncio.to_thread(self._resources.engine.dispose)
 
     def note(self, tenants: Iterable[str], messages: int) -> None:
         """So many messages were stored for `tenants`."""
         self._grown |= {
             tenant_id for tenant_id in tenants if self._resources.growth.add(tenant_id, messages)
         }
+
+    def wake(self) -> None:
+        """There is something to do that need not wait for its time."""
+        self._awake.set()
 
     async def _run(self) -> None:
         while not await self._waited():
@@ -54,11 +58,12 @@ class Upkeep:
         """Whether the end came while this waited."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(INTERVAL_SECONDS):
-                await self._ending.wait()
-        return self._ending.is_set()
+                await self._awake.wait()
+        self._awake.clear()
+        return self._ending
 
     def _work(self, grown: Iterable[str]) -> None:
         for tenant_id in grown:
             refresh(self._resources, tenant_id)
-        while not self._ending.is_set() and reindex_slice(self._resources):
+        while not self._ending and reindex_slice(self._resources):
             pass

@@ -1,4 +1,9 @@
-"""Transactions of the API, each of which names the tenants that it may see."""
+"""Transactions of the API, each of which names the tenants that it may see.
+
+The rows of `jobs` and of `audit_log` can be about all tenants (tenant `*`), and an operator looks a
+job up by its id alone. A transaction that says `memory.operator` may read and add such rows of
+every tenant; no other table listens to it.
+"""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -14,6 +19,8 @@ select set_config('memory.tenants', :tenants, true),
   set_config('plan_cache_mode', 'force_custom_plan', true)
 """)
 
+BE_OPERATOR = text("select set_config('memory.operator', 'yes', true)")
+
 
 @asynccontextmanager
 async def tenant_transaction(
@@ -27,4 +34,15 @@ async def tenant_transaction(
     named = NAME_TENANTS_AND_PLAN if planned else NAME_TENANTS
     async with engine.begin() as connection:
         await connection.execute(named, {"tenants": ",".join(sorted(set(tenants)))})
+        yield connection
+
+
+@asynccontextmanager
+async def operator_transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction that sees the jobs and the audit log of all tenants, and nothing else.
+
+    It commits when the block ends and rolls back when the block raises.
+    """
+    async with engine.begin() as connection:
+        await connection.execute(BE_OPERATOR)
         yield connection

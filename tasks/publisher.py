@@ -10,9 +10,10 @@ from uuid import UUID
 import structlog
 from celery import Celery
 
+from memory.jobs import JobKind
 from memory.settings import Settings
 from tasks.configuration import celery_configuration
-from tasks.sending import send_embedding
+from tasks.sending import send_embedding, send_job
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +42,8 @@ class Publisher:
         self._paused_until = 0.0
         self._runner: asyncio.Task[None] | None = None
         self._dropped = dropped
+        # One at a time: a broker that is silent must not hold a thread for each job.
+        self._job = asyncio.Lock()
 
     def publish(self, messages: Sequence[tuple[str, UUID]], request_id: str) -> None:
         """Have `messages`, pairs of tenant and id, embedded soon."""
@@ -49,6 +52,17 @@ class Publisher:
             return
         self._waiting += [(tenant, id_, request_id) for tenant, id_ in messages]
         self._wake.set()
+
+    async def send_job(self, kind: JobKind, tenant_id: str, job_id: UUID) -> None:
+        """Have a job begun soon; what cannot be sent is left to `restart_stalled_jobs`."""
+        async with self._job:
+            if time.monotonic() < self._paused_until:
+                return
+            try:
+                await asyncio.to_thread(send_job, self._app, kind, tenant_id, job_id)
+            except Exception as error:
+                self._paused_until = time.monotonic() + PAUSE_SECONDS
+                log.warning("job_not_sent", job=str(job_id), reason=type(error).__name__)
 
     async def start(self) -> None:
         """Begin to send."""

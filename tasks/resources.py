@@ -46,6 +46,16 @@ class Resources:
             self.settings.database_url, self.embedder.model, self.embedder.dimensions
         )
 
+    def use(self, embedder: Embedder, model_id: int) -> None:
+        """Work with a model that this process has loaded already."""
+        self.embedder = embedder
+        self.model_id = model_id
+
+    def close(self) -> None:
+        """Close the connections, if any was opened."""
+        if "engine" in vars(self):
+            self.engine.dispose()
+
     def check_model(self) -> None:
         """Raise what forbids or prevents writing vectors, before a message is claimed for it."""
         _ = self.model_id

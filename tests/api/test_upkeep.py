@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 
 from api.upkeep import Upkeep
 from memory.settings import Settings
+from tasks.resources import Resources
 from tests.api.outages import no_database
 from tests.api.speaking import Speaker, contents
 from tests.conftest import message, serving
@@ -72,7 +73,8 @@ async def test_an_end_waits_for_the_slice_under_way_and_for_no_other(
     at_work = text(f"{workers} and datname = current_database()")
     waiting = text(f"{workers} and wait_event_type = 'Lock'")
     monkeypatch.setattr("api.upkeep.INTERVAL_SECONDS", 0.01)
-    upkeep = Upkeep(inline_settings)
+    resources = Resources(inline_settings)
+    upkeep = Upkeep(resources)
     with owner.engine.connect().execution_options(isolation_level="READ COMMITTED") as holder:
         holder.execute(text("lock table term_reindexing"))
         holder.execute(text("insert into term_reindexing values ('acme')"))
@@ -83,5 +85,6 @@ async def test_an_end_waits_for_the_slice_under_way_and_for_no_other(
         assert not ending.done()
         holder.commit()
     await ending
+    resources.close()
     assert owner.scalar(at_work) == 0
     assert owner.scalar(JOBS) == 1

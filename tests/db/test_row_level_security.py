@@ -6,9 +6,12 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import api_engine, worker_engine
+from db.queries.audit import INSERT_RECORD, record_parameters
+from db.queries.jobs import INSERT_JOB
 from db.queries.messages import TENANT_OF_MESSAGE
-from db.sessions import tenant_transaction
+from db.sessions import operator_transaction, tenant_transaction
 from memory.settings import Settings
+from tasks.jobs import NewJob
 from tests.db.rows import add_message
 
 EVERY_MESSAGE = text("select tenant_id from messages order by tenant_id")
@@ -64,6 +67,47 @@ async def test_the_look_up_by_id_gives_the_tenant_and_no_more(
     async with engine.connect() as connection:
         assert await connection.scalar(TENANT_OF_MESSAGE, {"id": message_id}) == "initech"
         assert (await connection.scalars(EVERY_MESSAGE)).all() == []
+
+
+def new_job(tenant_id: str) -> dict[str, object]:
+    return NewJob("rescore", tenant_id, {}, "test").parameters()
+
+
+async def test_an_operator_sees_jobs_and_records_of_all_and_nothing_else(
+    engine: AsyncEngine, owner: Connection
+) -> None:
+    for tenant_id in ("acme", "globex", "*"):
+        owner.execute(INSERT_JOB, new_job(tenant_id))
+        owner.execute(INSERT_RECORD, record_parameters(tenant_id, "test", "test", {}))
+    seen = ["*", "acme", "globex"]
+    tables = set(owner.scalars(text(f"select relname from ({TENANT_TABLES}) as tables")))
+    async with operator_transaction(engine) as connection:
+        for table in tables:
+            found = await connection.scalars(text(f"select tenant_id from {table} order by 1"))
+            assert found.all() == (seen if table in {"jobs", "audit_log"} else []), table
+        assert (await connection.execute(INSERT_JOB, new_job("initech"))).one()
+        await connection.execute(INSERT_RECORD, record_parameters("initech", "test", "test", {}))
+    assert owner.scalar(text("select count(*) from jobs")) == 4
+    assert owner.scalar(text("select count(*) from audit_log")) == 4
+
+
+@pytest.mark.parametrize("table", ["jobs", "audit_log"])
+async def test_who_is_no_operator_sees_the_named_tenants_alone(
+    engine: AsyncEngine, owner: Connection, table: str
+) -> None:
+    for tenant_id in ("acme", "globex", "*"):
+        owner.execute(INSERT_JOB, new_job(tenant_id))
+        owner.execute(INSERT_RECORD, record_parameters(tenant_id, "test", "test", {}))
+    every = text(f"select tenant_id from {table}")
+    async with operator_transaction(engine):
+        pass
+    async with engine.connect() as connection:
+        assert (await connection.scalars(every)).all() == []
+    async with tenant_transaction(engine, ["acme"]) as connection:
+        assert (await connection.scalars(every)).all() == ["acme"]
+    with pytest.raises(ProgrammingError, match="row-level security"):
+        async with tenant_transaction(engine, ["acme"]) as connection:
+            await connection.execute(INSERT_JOB, new_job("*"))
 
 
 def test_the_worker_sees_all_and_may_not_change_the_schema(

@@ -1,0 +1,50 @@
+"""Starting long work from a request: the job is a row, and the workers hear of it."""
+
+from typing import Any
+from uuid import UUID
+
+from litestar import Request
+
+from api.runtime import Runtime
+from db.queries.jobs import job_by_id, job_from_row
+from db.sessions import operator_transaction
+from memory.errors import JobNotFoundError
+from memory.jobs import ALL_TENANTS, Job
+from tasks.jobs import NewJob, start_job
+
+
+def who(request: Request[Any, Any, Any]) -> str:
+    """Who asks, for records: `local`, or `key` and the first 8 digits of the key's SHA-256."""
+    return str(request.scope["caller"])  # type: ignore[typeddict-item]
+
+
+async def start(runtime: Runtime, new: NewJob, *, send_now: bool = True) -> Job:
+    """A new job, or the active one that has its key; committed, and begun within moments.
+
+    Without `send_now` it is left to the caller to work on it or to `send` it. A broker that is
+    down neither fails nor slows this: the row is what counts.
+    """
+    async with operator_transaction(runtime.engine) as connection:
+        job_id = await connection.run_sync(start_job, new)
+        job = job_from_row((await connection.execute(job_by_id(job_id))).one())
+    if send_now:
+        await send(runtime, job)
+    return job
+
+
+async def send(runtime: Runtime, job: Job) -> None:
+    """Have a committed job begun: by the workers, or where there are none by the upkeep."""
+    if runtime.publisher:
+        tenant_id = job.tenant_id or ALL_TENANTS
+        runtime.later(runtime.publisher.send_job(job.kind, tenant_id, job.id))
+    if runtime.upkeep:
+        runtime.upkeep.wake()
+
+
+async def job_of(runtime: Runtime, job_id: UUID) -> Job:
+    """The job `job_id` as it stands, whichever tenant it is about; `JobNotFoundError` without."""
+    async with operator_transaction(runtime.engine) as connection:
+        row = (await connection.execute(job_by_id(job_id))).one_or_none()
+    if row is None:
+        raise JobNotFoundError
+    return job_from_row(row)
