@@ -14,6 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.runtime import NamedRuntime, Runtime
 from db.queries.health import ANSWERS
+from db.queries.jobs import LAST_COMPLETED
+from db.sessions import operator_transaction
 from memory.embedding.protocol import Embedder
 
 DATABASE_SECONDS = 2.0
@@ -63,6 +65,7 @@ async def live() -> Live:
 async def health(runtime: NamedRuntime) -> Response[Health]:
     """The state of the service; 503 when its database is down."""
     latency = await database_latency_ms(runtime)
+    last_run = None if latency is None else await last_retention_run(runtime)
     found = Health(
         status="down" if latency is None else "ok",
         database="down" if latency is None else "up",
@@ -71,6 +74,7 @@ async def health(runtime: NamedRuntime) -> Response[Health]:
         uptime_seconds=round(time.monotonic() - runtime.started, 3),
         environment=runtime.settings.environment,
         version=VERSION,
+        last_retention_run=last_run,
     )
     return Response(found, status_code=503 if latency is None else 200)
 
@@ -117,6 +121,16 @@ async def database_latency_ms(runtime: Runtime) -> float | None:
         log.warning("database_down", reason=type(error).__name__)
         return None
     return round((time.perf_counter() - started) * 1000, 3)
+
+
+async def last_retention_run(runtime: Runtime) -> datetime | None:
+    """When a retention run, and no dry one, last ended; None when none is known."""
+    try:
+        async with asyncio.timeout(DATABASE_SECONDS), operator_transaction(runtime.engine) as seen:
+            ended: datetime | None = await seen.scalar(LAST_COMPLETED, {"kind": "retention"})
+    except (SQLAlchemyError, OSError, TimeoutError):
+        return None
+    return ended
 
 
 async def redis_check(runtime: Runtime) -> Check:

@@ -8,7 +8,16 @@ from litestar import Litestar, Response, get
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
-from api import admin, memory, messages, problems, tenant_settings
+from api import (
+    admin,
+    audit,
+    memory,
+    messages,
+    policies,
+    problems,
+    retention,
+    tenant_settings,
+)
 from api.gate import Gate
 from api.metrics import Metrics
 from api.openapi import docs_asset, openapi_config
@@ -41,6 +50,11 @@ def create_app(settings: Settings | None = None) -> Gate:
             tenant_settings.get_settings,
             tenant_settings.put_settings,
             tenant_settings.delete_settings,
+            policies.get_policy,
+            policies.put_policy,
+            policies.delete_policy,
+            retention.run_retention,
+            audit.list_audit,
             admin.live,
             admin.health,
             admin.readiness,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
@@ -12,11 +12,11 @@ from memory.checks import check_message, check_search
 from memory.errors import InvalidFieldError
 from memory.messages import BATCH_MAX_MESSAGES, NewMessage
 from memory.search import SearchRequest
-from memory.tenants import TenantSettings
+
+Body = TypeVar("Body")
 
 NEW_MESSAGE = msgspec.json.Decoder(NewMessage)
 SEARCH_REQUEST = msgspec.json.Decoder(SearchRequest)
-TENANT_SETTINGS = msgspec.json.Decoder(TenantSettings)
 
 
 class RawBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,10 +50,7 @@ def read_batch(body: bytes, content_max_chars: int) -> tuple[list[NewMessage], l
     Raises a 400 with all errors when any message is wrong and the batch is not `partial`, or
     when none is right.
     """
-    try:
-        batch = RAW_BATCH.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise invalid([field_error(error)]) from None
+    batch = read(RAW_BATCH, body)
     if not 1 <= len(batch.messages) <= BATCH_MAX_MESSAGES:
         count = len(batch.messages)
         reason = f"takes 1 to {BATCH_MAX_MESSAGES} messages, not {count}"
@@ -72,10 +69,7 @@ def read_batch(body: bytes, content_max_chars: int) -> tuple[list[NewMessage], l
 
 def read_search(body: bytes) -> SearchRequest:
     """The search that `body` asks for; raises the 400 that says what is wrong with it."""
-    try:
-        asked = SEARCH_REQUEST.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise invalid([field_error(error)]) from None
+    asked = read(SEARCH_REQUEST, body)
     check_search(asked)
     return asked
 
@@ -90,10 +84,10 @@ def search_request(**values: Any) -> SearchRequest:
     return asked
 
 
-def read_settings(body: bytes) -> TenantSettings:
-    """The tenant's settings in `body`; raises the 400 that says what is wrong with them."""
+def read(decoder: msgspec.json.Decoder[Body], body: bytes) -> Body:
+    """What `decoder` makes of `body`; raises the 400 that says what is wrong with it."""
     try:
-        return TENANT_SETTINGS.decode(body)
+        return decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise invalid([field_error(error)]) from None
 

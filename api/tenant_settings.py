@@ -6,7 +6,7 @@ import msgspec
 from litestar import Request, delete, get, put
 from litestar.params import PathParameter, RawBody
 
-from api.bodies import check_json, read_settings
+from api.bodies import check_json, read
 from api.openapi import documented_body
 from api.runtime import NamedRuntime, Runtime
 from memory.errors import InvalidFieldError
@@ -14,6 +14,7 @@ from memory.messages import TenantId
 from memory.tenants import Effective, TenantSettings
 
 PATH = "/v1/admin/tenants/{tenant_id:str}/settings"
+TENANT_SETTINGS = msgspec.json.Decoder(TenantSettings)
 Tenant = Annotated[str, PathParameter(description="Whose settings these are.")]
 
 
@@ -40,7 +41,7 @@ async def put_settings(
     With another language its messages are indexed anew in the background.
     """
     check_json(request)
-    await runtime.tenants.put(checked(tenant_id), read_settings(body))
+    await runtime.tenants.put(checked(tenant_id), read(TENANT_SETTINGS, body))
     await runtime.answers.changed([tenant_id])
     return await settings_of(runtime, tenant_id)
 

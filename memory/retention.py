@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from memory.messages import Role
-from memory.settings import Positive, Settings, Share, WholeDays, split_list
+from memory.settings import MessageLimit, Settings, Share, WholeDays, split_list
 
 AgeFrom = Literal["ingested", "created"]
 Action = Literal["archive", "delete"]
@@ -23,7 +23,7 @@ class RetentionPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_age_days: WholeDays | None = None
     importance_threshold: Share | None = None
     delete_after_days: WholeDays | None = None
-    max_messages: Positive | None = None
+    max_messages: MessageLimit | None = None
     exempt_roles: Annotated[list[Role], Meta(max_length=4)] | None = None
     age_from: AgeFrom | None = None
     legal_hold: bool | None = None

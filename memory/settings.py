@@ -43,6 +43,7 @@ Provider = Literal["onnx", "sentence_transformer", "google_gemini", "openai", "m
 Weight = Annotated[float, Meta(ge=0, le=1000)]
 Days = Annotated[float, Meta(gt=0, le=100_000)]
 WholeDays = Annotated[int, Meta(ge=1, le=100_000)]
+MessageLimit = Annotated[int, Meta(ge=1, le=10**12)]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -112,7 +113,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     retention_max_age_days: WholeDays = 30
     retention_importance_threshold: Share = 0.35
     retention_delete_after_days: WholeDays = 90
-    retention_max_messages: Positive | None = None
+    retention_max_messages: MessageLimit | None = None
     retention_exempt_roles: str = ""
     retention_age_from: Literal["ingested", "created"] = "ingested"
     retention_legal_hold: bool = False
