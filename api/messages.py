@@ -33,6 +33,10 @@ from memory.messages import (
 
 HttpRequest = Request[Any, Any, Any]
 Answer = TypeVar("Answer")
+MessageId = Annotated[str, PathParameter(description="The message's id, a UUID.")]
+TenantOfMessage = Annotated[
+    str | None, QueryParameter(min_length=1, max_length=64, pattern=TENANT_PATTERN)
+]
 # To read so many takes a millisecond or two.
 MANY_CHARACTERS = 5_000
 
@@ -68,14 +72,22 @@ async def create_messages(
 async def get_message(
     request: HttpRequest,
     runtime: NamedRuntime,
-    message_id: Annotated[str, PathParameter(description="The message's id, a UUID.")],
-    tenant_id: Annotated[
-        str | None, QueryParameter(min_length=1, max_length=64, pattern=TENANT_PATTERN)
-    ] = None,
+    message_id: MessageId,
+    tenant_id: TenantOfMessage = None,
 ) -> Message:
     """A stored message, and how far its embedding is."""
+    return await found(request, runtime, message_id, tenant_id)
+
+
+async def found(
+    request: HttpRequest, runtime: Runtime, message_id: str | UUID, tenant_id: str | None
+) -> Message:
+    """The message with this id, of this tenant if one is named, of any otherwise.
+
+    Raises `InvalidFieldError` when it can be no id, and `MessageNotFoundError`.
+    """
     try:
-        wanted = UUID(message_id)
+        wanted = UUID(str(message_id))
     except ValueError:
         raise InvalidFieldError("message_id", "is not a UUID") from None
     if tenant_id is None:
