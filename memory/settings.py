@@ -39,12 +39,17 @@ WITHOUT_EFFECT = frozenset(
     }
 )
 
+ROLE = "(user|assistant|system|tool)"
+TENANT = "[A-Za-z0-9_.-]{1,64}"
+
 Provider = Literal["onnx", "sentence_transformer", "google_gemini", "openai", "mock"]
 Weight = Annotated[float, Meta(ge=0, le=1000)]
 Days = Annotated[float, Meta(gt=0, le=100_000)]
 WholeDays = Annotated[int, Meta(ge=1, le=100_000)]
 MessageLimit = Annotated[int, Meta(ge=1, le=10**12)]
 Positive = Annotated[int, Meta(ge=1)]
+Roles = Annotated[str, Meta(pattern=rf"^({ROLE}(\s*,\s*{ROLE})*)?$")]
+Tenants = Annotated[str, Meta(pattern=rf"^(\*|{TENANT}(\s*,\s*{TENANT})*)$")]
 Seconds = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -114,11 +119,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     retention_importance_threshold: Share = 0.35
     retention_delete_after_days: WholeDays = 90
     retention_max_messages: MessageLimit | None = None
-    retention_exempt_roles: str = ""
+    retention_exempt_roles: Roles = ""
     retention_age_from: Literal["ingested", "created"] = "ingested"
     retention_legal_hold: bool = False
     retention_schedule_seconds: Positive = 86_400
-    retention_tenants: str = "*"
+    retention_tenants: Tenants = "*"
     archive_dir: str = ""
 
     health_embed_check_enabled: bool = False

@@ -1,6 +1,7 @@
 """The slices of a retention run, each a short transaction that notes how far the run is."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -151,10 +152,15 @@ class Slice:
             "as_of": self.run.as_of,
             "policy": self.policy,
             "counts": self.place.here,
-            "begun": self.place.begun,
+            "seconds": seconds_since(self.place.begun),
         }
         return self.held.started_by, "retention", details
 
     def advance(self, done: int) -> None:
         """Note where the run is."""
         self.held.advance(self.connection, msgspec.to_builtins(self.place), done)
+
+
+def seconds_since(begun: datetime | None) -> float:
+    """The seconds since `begun`, to the millisecond."""
+    return round((datetime.now(UTC) - (begun or datetime.now(UTC))).total_seconds(), 3)

@@ -12,7 +12,7 @@ from memory.jobs import ALL_TENANTS
 from memory.retention_runs import FIRST, Place, Run
 from memory.settings import Settings, split_list
 from tasks.base import Task
-from tasks.expiring import Slice
+from tasks.expiring import Slice, seconds_since
 from tasks.indexing import refresh
 from tasks.jobs import Held, NewJob, Values, run_job, start_job
 from tasks.resources import Resources
@@ -70,7 +70,8 @@ def choose(connection: Connection, held: Held, run: Run, place: Place) -> bool:
     if following is None:
         if held.about_all:
             total = {"archived": place.archived, "deleted": place.deleted}
-            details = {"job": held.id, "run": run, "counts": total, "begun": held.started_at}
+            details = {"job": held.id, "run": run, "counts": total}
+            details["seconds"] = seconds_since(held.started_at)
             record = record_parameters(
                 ALL_TENANTS, held.started_by, "retention", details, record_id=held.id
             )
