@@ -102,6 +102,8 @@ def judge(runtime: Runtime, database: Check, redis: Check, embedding: Check) -> 
         fatal, faults = fatal + faults, []
     if embedding == "down":
         faults.append("The embedding provider does not answer.")
+    if runtime.active.behind:
+        faults.append(runtime.active.behind)
     return Readiness(
         status="unavailable" if fatal else "degraded" if faults else "ready",
         database=database,

@@ -2,14 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 
+import msgspec
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from api.contexts import index_contexts
-from db.queries.embeddings import INSERT_VECTORS, vector_parameters
+from api.vectors import store_vectors, wanted_models
 from db.queries.messages import (
     IDEMPOTENT_REQUEST,
     INSERT_MESSAGES,
@@ -66,6 +67,26 @@ class Request:
     def identity(self) -> tuple[str, str] | None:
         """The tenant and key that no other request may store under."""
         return (self.messages[0][1].tenant_id, self.key.value) if self.key else None
+
+    def as_wanted(self, models: Set[int]) -> "Request":
+        """This request as it is to be stored when vectors of `models` are wanted.
+
+        Messages that were embedded with another are pending; vectors of a model that is wanted no
+        longer are left out.
+        """
+        if not self.vectors or models == {self.model_id}:
+            return self
+        pending = [
+            (new, msgspec.structs.replace(message, embedding_status="pending"))
+            for new, message in self.messages
+        ]
+        vectors = self.vectors if self.model_id in models else ()
+        return replace(self, messages=pending, vectors=vectors)
+
+    def embedded(self) -> list[tuple[Message, int, Vectors]]:
+        """The messages that have vectors, each with its model and them."""
+        pairs = zip(self.messages, self.vectors, strict=False)
+        return [(message, self.model_id, vectors) for (_, message), vectors in pairs]
 
 
 class Ingest:
@@ -140,23 +161,15 @@ class Ingest:
 
     async def _store_all(self, group: list[Request]) -> list[Stored | Exception]:
         tenants = {message.tenant_id for request in group for _, message in request.messages}
-        rows = [
-            NewRow(
-                new,
-                message,
-                terms,
-                *((request.key.value, request.key.digest) if request.key else (None,) * 2),
-            )
-            for request in group
-            for (new, message), terms in zip(request.messages, request.terms, strict=True)
-        ]
         async with tenant_transaction(self._engine, tenants) as connection:
-            inserted = set(
-                (await connection.execute(INSERT_MESSAGES, insert_parameters(rows))).scalars()
-            )
+            if any(request.vectors for request in group):
+                wanted = await wanted_models(connection)
+                group = [request.as_wanted(wanted) for request in group]
+            parameters = insert_parameters(new_rows(group))
+            inserted = set((await connection.execute(INSERT_MESSAGES, parameters)).scalars())
             fresh = [request.messages[0][1].id in inserted for request in group]
             stored = [request for request, new in zip(group, fresh, strict=True) if new]
-            await store_vectors(connection, stored)
+            await store_vectors(connection, [each for one in stored for each in one.embedded()])
             outcomes = [
                 Stored([message for _, message in request.messages], replayed=False)
                 if new
@@ -167,6 +180,20 @@ class Ingest:
             if request.vectors:
                 await index_contexts(self._engine, request.analysers, request.messages)
         return outcomes
+
+
+def new_rows(group: Sequence[Request]) -> list[NewRow]:
+    """The rows of the messages of `group`, in their order."""
+    return [
+        NewRow(
+            new,
+            message,
+            terms,
+            *((request.key.value, request.key.digest) if request.key else (None,) * 2),
+        )
+        for request in group
+        for (new, message), terms in zip(request.messages, request.terms, strict=True)
+    ]
 
 
 def split_repeated(group: Sequence[Request]) -> tuple[list[Request], list[Request]]:
@@ -189,21 +216,6 @@ def settle(request: Request, outcome: Stored | Exception) -> None:
     request.done.set_exception(outcome)
     # Read once, or asyncio reports an error that nobody fetched when the caller has gone.
     request.done.exception()
-
-
-async def store_vectors(connection: AsyncConnection, requests: Sequence[Request]) -> None:
-    """Store the vectors of requests that were embedded before they were stored."""
-    embedded = [
-        (message, vectors)
-        for request in requests
-        for (_, message), vectors in zip(request.messages, request.vectors, strict=False)
-    ]
-    if not embedded:
-        return
-    parameters = vector_parameters([(message.id, vectors) for message, vectors in embedded])
-    tenant_of = {message.id: message.tenant_id for message, _ in embedded}
-    parameters["tenant_ids"] = [tenant_of[id_] for id_ in parameters["part_ids"]]
-    await connection.execute(INSERT_VECTORS, {**parameters, "model_id": requests[0].model_id})
 
 
 async def replay(connection: AsyncConnection, request: Request) -> Stored | Exception:

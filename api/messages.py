@@ -17,6 +17,7 @@ from api.runtime import NamedRuntime, Runtime
 from db.queries.messages import TENANT_OF_MESSAGE, message_from_row, messages_by_id
 from db.sessions import tenant_transaction
 from memory.embedding.batching import embed_contents
+from memory.embedding.protocol import Vectors
 from memory.errors import InvalidFieldError, MessageNotFoundError
 from memory.lexical.analysis import Analyser
 from memory.lexical.bm25 import Entry, content_entry
@@ -112,11 +113,7 @@ async def store(request: HttpRequest, runtime: Runtime, new: Sequence[NewMessage
     accepted = [(each, accept(each, "completed" if inline else "pending", now)) for each in new]
     analysers = await runtime.tenants.analysers({each.tenant_id for each in new})
     terms = await terms_of(new, analysers)
-    vectors = []
-    if inline:
-        with runtime.metrics.embedding_seconds.time():
-            contents = [each.content for each in new]
-            vectors = await asyncio.to_thread(embed_contents, runtime.model.embedder, contents)
+    model_id, vectors = await embedded(runtime, new) if inline else (0, [])
     stored = await runtime.ingest.store(
         StoreRequest(
             messages=accepted,
@@ -124,7 +121,7 @@ async def store(request: HttpRequest, runtime: Runtime, new: Sequence[NewMessage
             analysers=analysers,
             key=Key(key, request_digest(list(new))) if key else None,
             vectors=vectors,
-            model_id=runtime.model.id if inline else 0,
+            model_id=model_id,
         )
     )
     if not stored.replayed:
@@ -136,6 +133,14 @@ async def store(request: HttpRequest, runtime: Runtime, new: Sequence[NewMessage
         pairs = [(message.tenant_id, message.id) for message in stored.messages]
         runtime.publisher.publish(pairs, request.scope["request_id"])  # type: ignore[typeddict-item]
     return stored
+
+
+async def embedded(runtime: Runtime, new: Sequence[NewMessage]) -> tuple[int, list[Vectors]]:
+    """The vectors of `new`, one array a message, and the id of the model that made them."""
+    model = runtime.model
+    contents = [each.content for each in new]
+    with runtime.metrics.embedding_seconds.time():
+        return model.id, await asyncio.to_thread(embed_contents, model.embedder, contents)
 
 
 async def terms_of(new: Sequence[NewMessage], analysers: Mapping[str, Analyser]) -> list[Entry]:
@@ -154,7 +159,9 @@ async def terms_of(new: Sequence[NewMessage], analysers: Mapping[str, Analyser])
 def answer(runtime: Runtime, stored: Stored, content: Answer) -> Response[Answer]:
     """202 while vectors are still to come, 200 when they are stored with the message."""
     headers = {"Idempotency-Replayed": "true"} if stored.replayed else {}
-    status = 202 if runtime.settings.async_embeddings else 200
+    # The store may have moved to another model while these were embedded.
+    pending = any(message.embedding_status == "pending" for message in stored.messages)
+    status = 202 if runtime.settings.async_embeddings or pending else 200
     return Response(content, status_code=status, headers=headers)
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
@@ -16,15 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from api.cache import Cache
 from api.ingest import Ingest
 from api.metrics import Metrics
+from api.models import ActiveModel, Model
 from api.problems import UnavailableError
-from api.query_vectors import QueryVectors
 from api.search_answers import SearchAnswers
 from api.tenants import Tenants
 from api.upkeep import Upkeep
 from db.engine import api_engine
-from db.migrating import register_model
 from memory.embedding.protocol import Embedder
-from memory.embedding.select import create_embedder
 from memory.errors import (
     EmbeddingSetupError,
     EmbeddingUnavailableError,
@@ -32,7 +29,6 @@ from memory.errors import (
     SchemaOutdatedError,
 )
 from memory.rerank.protocol import Reranker, RerankerName
-from memory.rerank.select import create_reranker
 from memory.settings import Settings
 from tasks.publisher import Publisher
 from tasks.resources import Resources
@@ -42,31 +38,8 @@ log = structlog.get_logger(__name__)
 RETRY_SECONDS = 1.0
 STOP_SECONDS = 10
 REDIS_SECONDS = 0.5
-LOCAL_PROVIDERS = frozenset({"onnx", "sentence_transformer", "mock"})
-# A remote provider takes so many queries' calls at once; a local model is no faster with more.
-REMOTE_CALLS = 4
-
-
-class Model:
-    """The embedder, the id under which its vectors lie in the store, and what reads with it."""
-
-    def __init__(self, embedder: Embedder, model_id: int, vectors: QueryVectors) -> None:
-        self.embedder = embedder
-        self.id = model_id
-        self.vectors = vectors
-        self._rerankers: dict[RerankerName, Reranker | None] = {}
-        self._loading = threading.Lock()
-
-    def reranker(self, name: RerankerName, model_name: str) -> Reranker | None:
-        """The reranker called `name`, loaded when first asked for; blocking.
-
-        Raises `EmbeddingSetupError` when this deployment has none of that name.
-        """
-        with self._loading:
-            if name not in self._rerankers:
-                own_model = model_name if name == "cross_encoder" else ""
-                self._rerankers[name] = create_reranker(name, own_model, self.embedder)
-            return self._rerankers[name]
+# How often the store is asked which model is the active one.
+FOLLOW_SECONDS = 2.0
 
 
 class Runtime:
@@ -97,33 +70,36 @@ class Runtime:
         self.cache = Cache.connect(cache_url) if cache_url else None
         self.answers = SearchAnswers(self.cache, metrics)
         self.tenants = Tenants(self.engine, settings)
-        self.embedder: Embedder | None = None
+        self.active = ActiveModel(settings, self.engine, self.backstage.models, self.cache, metrics)
         self.probe: asyncio.Task[bool] | None = None
-        self._model: Model | None = None
         self._later: set[asyncio.Task[None]] = set()
         self.obstacle = "The store has not been checked yet."
 
     @property
     def model(self) -> Model:
         """The model to embed with; raises `UnavailableError` until the store is checked."""
-        if self._model is None:
+        if self.active.current is None:
             raise UnavailableError(self.obstacle)
-        return self._model
+        return self.active.current
 
     @property
     def ready(self) -> bool:
         """Whether schema and model were found to fit."""
-        return self._model is not None
+        return self.active.current is not None
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """What the model embeds with; None until the store is checked."""
+        return self.active.current.embedder if self.active.current else None
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the parts. Raises `MemoryLayerError` when the store must not be served as it is."""
-        checking = None
         try:
-            await self.check_store()
+            await self.active.open()
         except (SchemaOutdatedError, EmbeddingUnavailableError, SQLAlchemyError, OSError) as error:
             self._note(error)
-            checking = asyncio.create_task(self._check_store_until_it_fits())
+        watching = asyncio.create_task(self._watch_the_store())
         await self.ingest.start()
         if self.publisher:
             await self.publisher.start()
@@ -132,29 +108,8 @@ class Runtime:
         try:
             yield
         finally:
-            if checking:
-                checking.cancel()
+            watching.cancel()
             await self._stop()
-
-    async def check_store(self) -> None:
-        """Load the model, and see that the store is of it and of this schema."""
-        if self.embedder is None:
-            self.embedder = await asyncio.to_thread(self._load_embedder)
-        model_id = await asyncio.to_thread(
-            register_model,
-            self.settings.database_url,
-            self.embedder.model,
-            self.embedder.dimensions,
-        )
-        calls = 1 if self.settings.embedding_provider in LOCAL_PROVIDERS else REMOTE_CALLS
-        vectors = QueryVectors(self.embedder, self.cache, self.metrics, calls)
-        model = Model(self.embedder, model_id, vectors)
-        await asyncio.to_thread(
-            model.reranker, self.settings.reranker, self.settings.reranker_model_name
-        )
-        await vectors.start()
-        self.backstage.use(self.embedder, model_id)
-        self._model = model
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
         """Do `work` beside what comes next; at the end it is waited for."""
@@ -177,19 +132,15 @@ class Runtime:
             )
         return await asyncio.to_thread(self.model.reranker, name, configured)
 
-    def _load_embedder(self) -> Embedder:
-        embedder = create_embedder(self.settings)
-        if self.settings.embedding_provider in ("onnx", "mock"):
-            embedder.embed(["warm"])
-        return embedder
-
-    async def _check_store_until_it_fits(self) -> None:
-        while not self.ready:
-            await asyncio.sleep(RETRY_SECONDS)
+    async def _watch_the_store(self) -> None:
+        """Until it can be served, see whether it can by now; then follow its active model."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS if self.ready else RETRY_SECONDS)
             try:
-                await self.check_store()
+                await (self.active.follow() if self.ready else self.active.open())
             except Exception as error:
-                self._note(error)
+                if not self.ready:
+                    self._note(error)
 
     def _note(self, error: Exception) -> None:
         known = isinstance(error, MemoryLayerError)
@@ -207,8 +158,7 @@ class Runtime:
                     await self.publisher.stop()
                 if self.upkeep:
                     await self.upkeep.stop()
-                if self._model:
-                    await self._model.vectors.stop()
+                await self.active.stop()
         if self.cache:
             await self.cache.aclose()
         if self.redis:

@@ -11,7 +11,8 @@ import msgspec
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.runtime import Model, Runtime
+from api.models import Model
+from api.runtime import Runtime
 from db.queries.neighbours import NEIGHBOURS, windows_from_rows
 from db.queries.scopes import EXACT_UP_TO, scope_size
 from db.queries.search import Asked, candidate_from_row, search_candidates

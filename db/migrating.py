@@ -1,21 +1,19 @@
-"""The schema and the model of a store, looked after by the owner of the database."""
+"""The schema of a store, looked after by the owner of the database."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Row, create_engine, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
 import migrations
 from db.engine import driver_url
-from db.queries.models import ACTIVE_MODEL, INSERT_ACTIVE_MODEL, hnsw_index
-from memory.errors import ModelMismatchError, SchemaOutdatedError
+from memory.errors import SchemaOutdatedError
 
 # Any number will do, as long as it is ours: it keys the advisory lock of migrations.
 LOCK = 0x6D656D6F7279
@@ -89,39 +87,6 @@ def check_schema(connection: Connection) -> None:
             f"The database's schema is {current or 'empty'}, this version needs {known[0]}:"
             " run `aiml migrate`."
         )
-
-
-def register_model(url: str, model: str, dimensions: int) -> int:
-    """The id of the store's active model, which the first caller on an empty store chooses.
-
-    Raises `SchemaOutdatedError`, or `ModelMismatchError` when the store's vectors are of
-    another model.
-    """
-    with owner_connection(url) as connection:
-        check_schema(connection)
-        active = connection.execute(ACTIVE_MODEL).one_or_none()
-    # Without the lock so far: a service that starts must not wait for a long migration.
-    if active is None:
-        active = _first_model(url, model, dimensions)
-    if (active.name, active.dimensions) != (model, dimensions):
-        raise ModelMismatchError(
-            f"The store holds vectors of {active.name} ({active.dimensions} dimensions), but"
-            f" {model} ({dimensions}) is configured. Set MEMORY_EMBEDDING_PROVIDER,"
-            " MEMORY_EMBEDDING_MODEL_NAME and MEMORY_EMBEDDING_DIMENSIONS back, or use another"
-            " database (MEMORY_DATABASE_URL, or MEMORY_DATA_DIR for the embedded one)."
-        )
-    return int(active.id)
-
-
-def _first_model(url: str, model: str, dimensions: int) -> Row[Any, Any, Any]:
-    with migration_connection(url) as connection:
-        active = connection.execute(ACTIVE_MODEL).one_or_none()
-        if active is None:
-            parameters = {"name": model, "dimensions": dimensions}
-            active = connection.execute(INSERT_ACTIVE_MODEL, parameters).one()
-            connection.execute(hnsw_index(active.id, dimensions))
-            connection.commit()
-        return active
 
 
 def _configuration() -> Config:

@@ -41,8 +41,9 @@ def warm_up(**_: Any) -> None:
     """
     resources: Resources = celery.current_app.resources
     try:
-        resources.embedder.embed(["warm"])
-        log.info("worker_ready", model=resources.embedder.model, model_id=resources.model_id)
+        model = resources.models.active()
+        resources.models.embedder(model).embed(["warm"])
+        log.info("worker_ready", model=model.name, model_id=model.id)
     except (EmbeddingSetupError, ModelMismatchError, SchemaOutdatedError) as error:
         log.error("worker_refuses_to_start", reason=str(error))
         os.kill(os.getppid(), signal.SIGTERM)

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -13,15 +13,17 @@ from sqlalchemy import Row
 from db.queries.embeddings import (
     CLAIM_PENDING,
     FAIL_EXHAUSTED,
+    FILL_VECTORS,
     OVERDUE,
     RELEASE_CLAIM,
     WAITING,
     WRITE_VECTORS,
     vector_parameters,
 )
+from db.queries.models import SHARE_MODELS, WANTED_IDS
 from memory.embedding.batching import embed_contents
 from memory.embedding.protocol import Vectors
-from memory.errors import EmbeddingError, EmbeddingRejectedError
+from memory.errors import EmbeddingError, EmbeddingRejectedError, EmbeddingUnavailableError
 from tasks.base import Task
 from tasks.indexing import write_contexts
 from tasks.resources import Resources
@@ -130,34 +132,62 @@ def embed_claimed(resources: Resources, tenant_id: str, claimed: Sequence[Claime
     started = time.perf_counter()
     write_contexts(resources, tenant_id, [message.id for message in claimed])
     try:
-        vectors = embed_contents(resources.embedder, [message.content for message in claimed])
+        embed_for_all(resources, tenant_id, claimed)
     except EmbeddingRejectedError as error:
         # One of them is at fault; alone, each shows whether it is the one.
         release(resources, tenant_id, claimed, error, hopeless=len(claimed) == 1, delay=0)
     except Exception as error:
         release(resources, tenant_id, claimed, error)
     else:
-        write(resources, tenant_id, claimed, vectors)
         took = round((time.perf_counter() - started) * 1000)
         log.info("embedded", tenant_id=tenant_id, messages=len(claimed), milliseconds=took)
 
 
+def embed_for_all(resources: Resources, tenant_id: str, claimed: Sequence[Claimed]) -> None:
+    """Store the vectors of `claimed` by each model that is wanted, the active one's first.
+
+    So they are found even when the one that is being filled fails; they stay pending then.
+    """
+    stored: set[int] = set()
+    while left := [model for model in resources.models.wanted() if model.id not in stored]:
+        for model in left:
+            embedder = resources.models.embedder(model)
+            vectors = embed_contents(embedder, [message.content for message in claimed])
+            stored.add(model.id)
+            covers = stored if model is left[-1] else set()
+            if write(resources, tenant_id, claimed, model.id, vectors, covers):
+                return
+    raise EmbeddingUnavailableError("The store's models changed while this was embedded.")
+
+
 def write(
-    resources: Resources, tenant_id: str, claimed: Sequence[Claimed], vectors: Sequence[Vectors]
-) -> None:
-    """Store `vectors`, one array a message, where the message is still what was claimed."""
+    resources: Resources,
+    tenant_id: str,
+    claimed: Sequence[Claimed],
+    model_id: int,
+    vectors: Sequence[Vectors],
+    covers: Collection[int],
+) -> bool:
+    """Store `vectors`, one array a message, where the message is still what was claimed.
+
+    Whether `covers`, the models whose vectors are stored by then, are all that are wanted: only
+    then the messages are embedded, and no longer pending.
+    """
     ids = [message.id for message in claimed]
     with resources.engine.begin() as connection:
+        connection.execute(SHARE_MODELS)
+        embedded = set(connection.scalars(WANTED_IDS)) <= set(covers)
         connection.execute(
-            WRITE_VECTORS,
+            WRITE_VECTORS if embedded else FILL_VECTORS,
             {
                 "tenant_id": tenant_id,
-                "model_id": resources.model_id,
+                "model_id": model_id,
                 "ids": ids,
                 "versions": [message.version for message in claimed],
                 **vector_parameters(list(zip(ids, vectors, strict=True))),
             },
         )
+    return embedded
 
 
 def release(

@@ -1,16 +1,14 @@
-"""What a worker process opens once and keeps: its connections and its embedding model."""
+"""What a worker process opens once and keeps: its connections and its embedding models."""
 
 from functools import cached_property
 
 from sqlalchemy import Engine
 
 from db.engine import worker_engine
-from db.migrating import register_model
-from memory.embedding.protocol import Embedder
-from memory.embedding.select import create_embedder
 from memory.settings import Settings
 from tasks.growth import Growth
 from tasks.kept_answers import KeptAnswers
+from tasks.models import Models
 
 
 class Resources:
@@ -25,9 +23,9 @@ class Resources:
         return worker_engine(self.settings)
 
     @cached_property
-    def embedder(self) -> Embedder:
-        """The configured embedding model."""
-        return create_embedder(self.settings)
+    def models(self) -> Models:
+        """The embedding models that the store wants vectors of."""
+        return Models(self.settings, self.engine)
 
     @cached_property
     def answers(self) -> KeptAnswers:
@@ -39,18 +37,6 @@ class Resources:
         """How far the tenants have grown before this process's eyes."""
         return Growth()
 
-    @cached_property
-    def model_id(self) -> int:
-        """The active model's id; raises `ModelMismatchError` when it is not this embedder's."""
-        return register_model(
-            self.settings.database_url, self.embedder.model, self.embedder.dimensions
-        )
-
-    def use(self, embedder: Embedder, model_id: int) -> None:
-        """Work with a model that this process has loaded already."""
-        self.embedder = embedder
-        self.model_id = model_id
-
     def close(self) -> None:
         """Close the connections, if any was opened."""
         if "engine" in vars(self):
@@ -58,4 +44,4 @@ class Resources:
 
     def check_model(self) -> None:
         """Raise what forbids or prevents writing vectors, before a message is claimed for it."""
-        _ = self.model_id
+        self.models.active()

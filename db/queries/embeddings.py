@@ -69,12 +69,33 @@ on conflict (tenant_id, message_id, model_id, kind, part) do update
   set embedding = excluded.embedding
 """)
 
+# Vectors beside those that a message may have, of a model that it is not judged by yet. Locked
+# against who archives: an archived message has no vectors.
+FILL_VECTORS = text("""
+/* fill_vectors */
+with current as (
+  select messages.id
+  from messages join unnest(cast(:ids as uuid[]), cast(:versions as int[])) as input (id, version)
+    on messages.id = input.id and messages.content_version = input.version
+  where messages.tenant_id = :tenant_id and messages.archived_at is null
+  order by messages.id for share of messages
+)
+insert into message_embeddings (tenant_id, message_id, model_id, kind, part, embedding)
+select :tenant_id, input.id, :model_id, 'content', input.part, cast(input.vector as halfvec)
+from unnest(cast(:part_ids as uuid[]), cast(:parts as smallint[]), cast(:vectors as text[]))
+  as input (id, part, vector)
+join current using (id)
+on conflict (tenant_id, message_id, model_id, kind, part) do update
+  set embedding = excluded.embedding
+""")
+
 INSERT_VECTORS = text("""
 /* insert_vectors */
 insert into message_embeddings (tenant_id, message_id, model_id, kind, part, embedding)
-select tenant_id, id, :model_id, 'content', part, cast(vector as halfvec)
-from unnest(cast(:tenant_ids as text[]), cast(:part_ids as uuid[]), cast(:parts as smallint[]),
-  cast(:vectors as text[])) as input (tenant_id, id, part, vector)
+select tenant_id, id, model_id, 'content', part, cast(vector as halfvec)
+from unnest(cast(:tenant_ids as text[]), cast(:part_ids as uuid[]),
+  cast(:model_ids as smallint[]), cast(:parts as smallint[]), cast(:vectors as text[]))
+  as input (tenant_id, id, model_id, part, vector)
 """)
 
 # A failed try frees the row later and later, or ends it when no try is left or none can help.

@@ -53,6 +53,10 @@ class RemoteEmbedder(ABC):
             self._dimensions = probe.shape[1]
         return self._dimensions
 
+    def expect(self, dimensions: int) -> None:
+        """Take its vectors to have so many dimensions, unless it is known; asks nobody."""
+        self._dimensions = self._dimensions or dimensions
+
     def split(self, text: str) -> list[str]:
         """Parts of at most 6,000 bytes, 300 characters shared."""
         return split_by_bytes(text)

@@ -1,4 +1,4 @@
-"""The configured embedding model."""
+"""The configured embedding model, and the one that a store holds vectors of."""
 
 from typing import assert_never
 
@@ -7,6 +7,8 @@ from memory.embedding.mock import MockEmbedder
 from memory.embedding.onnx import OnnxEmbedder
 from memory.embedding.openai import OpenAIEmbedder
 from memory.embedding.protocol import Embedder
+from memory.embedding.recipes import Recipe, StoredModel, configured
+from memory.embedding.remote import RemoteEmbedder
 from memory.embedding.sentence_transformer import SentenceTransformerEmbedder
 from memory.embedding.weights import MINILM, MINILM_NAMES
 from memory.errors import EmbeddingSetupError
@@ -42,6 +44,35 @@ def create_embedder(settings: Settings, *, threads: int | None = None) -> Embedd
             return MockEmbedder(dimensions) if dimensions else MockEmbedder()
         case provider:
             assert_never(provider)
+
+
+def embedder_of(settings: Settings, model: StoredModel) -> Embedder:
+    """What makes vectors of a stored model: as configured if that is it, else by its own recipe.
+
+    Asks a provider for nothing but the dimensions that only it knows. Raises
+    `EmbeddingSetupError`, naming the model, when it cannot be made here.
+    """
+    recipe = _recipe_for(model, configured(settings))
+    try:
+        embedder = create_embedder(recipe.applied_to(settings))
+    except EmbeddingSetupError as error:
+        raise EmbeddingSetupError(f"{model}, provider {recipe.provider}: {error}") from None
+    if isinstance(embedder, RemoteEmbedder):
+        embedder.expect(model.dimensions)
+    if (embedder.model, embedder.dimensions) != (model.name, model.dimensions):
+        raise EmbeddingSetupError(
+            f"{model}: {recipe} makes {embedder.model} ({embedder.dimensions} dimensions) here"
+        )
+    return embedder
+
+
+def _recipe_for(model: StoredModel, wished: Recipe) -> Recipe:
+    own = model.recipe or wished
+    if not model.is_made_by(wished):
+        return own
+    # Another provider of the same model is taken at its word, and so are dimensions that are set;
+    # what is left to the model is known by now.
+    return wished if wished.dimensions or wished.provider != own.provider else own
 
 
 def _check_minilm(name: str) -> None:

@@ -16,7 +16,7 @@ from pgvector.psycopg import register_vector
 from sqlalchemy import create_engine
 
 from db.engine import driver_url
-from db.migrating import register_model
+from db.models import register_model
 from db.queries.models import hnsw_index
 from db.queries.terms import REFRESH_STATISTICS
 from memory.embedding.onnx import OnnxEmbedder

@@ -9,7 +9,7 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.engine import api_engine, worker_engine
-from db.migrating import register_model
+from db.models import register_model
 from db.queries.search import Asked, search_candidates
 from db.sessions import tenant_transaction
 from memory.lexical.analysis import analyser

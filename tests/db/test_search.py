@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import api_engine
-from db.migrating import register_model
+from db.models import register_model
 from db.queries.search import Asked, candidate_from_row, search_candidates
 from db.sessions import tenant_transaction
 from memory.search import Candidate, SearchScope

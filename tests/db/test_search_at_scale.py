@@ -10,8 +10,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.metrics import Metrics
+from api.models import Model
 from api.query_vectors import QueryVectors
-from api.runtime import Model, Runtime
+from api.runtime import Runtime
 from api.searching import Found, Search, find, read
 from cli.postgres import EmbeddedPostgres
 from db.queries.search import Asked, search_candidates

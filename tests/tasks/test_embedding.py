@@ -18,6 +18,8 @@ ONE = text(
     " claimed_until > now() as held, claimed_until - now() as wait"
     " from messages where id = :id"
 )
+# The id of the first model of a store.
+MODEL = 1
 VECTORS = text("select count(*) from message_embeddings where message_id = :id")
 
 
@@ -128,7 +130,7 @@ def test_a_provider_that_is_away_costs_an_attempt_and_a_wait(
 ) -> None:
     message_id = add_message(owner)
     claimed = claim(resources, "acme", [message_id], False)
-    vars(resources)["embedder"] = Broken(EmbeddingUnavailableError("no answer"))
+    resources.models.use(MODEL, Broken(EmbeddingUnavailableError("no answer")))
     embed_claimed(resources, "acme", claimed)
     after = state(owner, message_id)
     assert (after.status, after.attempts, after.error) == ("pending", 1, "no answer")
@@ -139,7 +141,7 @@ def test_a_provider_that_is_away_costs_an_attempt_and_a_wait(
 def test_the_last_attempt_that_fails_ends_it(resources: Resources, owner: Connection) -> None:
     message_id = add_message(owner, attempts=4)
     claimed = claim(resources, "acme", [message_id], True)
-    vars(resources)["embedder"] = Broken(EmbeddingUnavailableError("no answer"))
+    resources.models.use(MODEL, Broken(EmbeddingUnavailableError("no answer")))
     embed_claimed(resources, "acme", claimed)
     assert state(owner, message_id).status == "failed"
     assert claim(resources, "acme", [message_id], True) == []
@@ -148,7 +150,7 @@ def test_the_last_attempt_that_fails_ends_it(resources: Resources, owner: Connec
 def test_a_refused_text_fails_alone_and_at_once(resources: Resources, owner: Connection) -> None:
     refused, beside = add_message(owner), add_message(owner)
     claimed = claim(resources, "acme", [refused, beside], False)
-    vars(resources)["embedder"] = Broken(EmbeddingRejectedError("too rude"))
+    resources.models.use(MODEL, Broken(EmbeddingRejectedError("too rude")))
     embed_claimed(resources, "acme", claimed)
     assert {state(owner, refused).status, state(owner, beside).status} == {"pending"}
     embed_claimed(resources, "acme", claim(resources, "acme", [refused], True))
@@ -161,7 +163,7 @@ def test_an_unforeseen_error_is_kept_without_its_words(
 ) -> None:
     message_id = add_message(owner, content="my secret")
     claimed = claim(resources, "acme", [message_id], False)
-    vars(resources)["embedder"] = Broken(ValueError("cannot read: my secret"))
+    resources.models.use(MODEL, Broken(ValueError("cannot read: my secret")))
     embed_claimed(resources, "acme", claimed)
     assert state(owner, message_id).error == "ValueError"
 
@@ -177,7 +179,7 @@ def test_a_long_message_has_a_vector_a_part(resources: Resources, owner: Connect
             return np.eye(384, dtype=np.float32)[: len(texts)]
 
     claimed = claim(resources, "acme", [message_id], False)
-    vars(resources)["embedder"] = Halves(ValueError())
+    resources.models.use(MODEL, Halves(ValueError()))
     embed_claimed(resources, "acme", claimed)
     assert owner.scalar(VECTORS, {"id": message_id}) == 2
 
