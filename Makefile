@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Needs Python 3.11 or newer, a POSIX shell and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-extras format lint types check coverage bench-search lock clean
+.PHONY: help run test test-extras format lint types check coverage bench-search bench-ageing lock clean
 
 VENV := .venv
 EXTRAS := .venv-extras
@@ -87,6 +87,9 @@ coverage: $(VENV)/dev.stamp ## the whole suite, with the lines it did not reach
 bench-search: $(VENV)/dev.stamp ## measure search: DATASET=path [FORMAT=..] [URL=..] [REPORT=folder]
 	$(VENV)/bin/python -m bench.search --dataset '$(DATASET)' --url '$(or $(URL),http://127.0.0.1:8000)' \
 	  --report '$(or $(REPORT),bench/results)' $(if $(FORMAT),--format '$(FORMAT)') $(ARGS)
+
+bench-ageing: $(VENV)/dev.stamp ## measure rescoring and retention under search: DATASET=path
+	$(VENV)/bin/python -m bench.ageing --dataset '$(DATASET)' $(ARGS)
 
 lock: ## pin the newest packages that the project allows, in requirements/lock.txt
 	@set -e; $(find_python); "$$python" -m venv --clear .venv-lock; \

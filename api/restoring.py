@@ -1,0 +1,37 @@
+"""`POST /v1/messages/{message_id}/restore`: out of the archive again."""
+
+from typing import Any
+
+from litestar import Request, Response, post
+
+from api.messages import MessageId, TenantOfMessage, found
+from api.runtime import NamedRuntime
+from db.queries.retention import RESTORE_MESSAGE
+from db.sessions import tenant_transaction
+from memory.messages import Message
+
+
+@post("/v1/messages/{message_id:str}/restore", status_code=202, tags=["messages"])
+async def restore_message(
+    request: Request[Any, Any, Any],
+    runtime: NamedRuntime,
+    message_id: MessageId,
+    tenant_id: TenantOfMessage = None,
+) -> Response[Message]:
+    """Bring a message back from the archive.
+
+    202: it is found by its words at once, and its vector follows. 200 when it was not archived.
+    """
+    before = await found(request, runtime, message_id, tenant_id)
+    named = {"tenant_id": before.tenant_id, "id": before.id}
+    async with tenant_transaction(runtime.engine, [before.tenant_id]) as connection:
+        restored = await connection.scalar(RESTORE_MESSAGE, named)
+    if restored is None:
+        return Response(before, status_code=200)
+    await runtime.answers.changed([before.tenant_id])
+    if runtime.publisher:
+        pairs = [(before.tenant_id, before.id)]
+        runtime.publisher.publish(pairs, request.scope["request_id"])  # type: ignore[typeddict-item]
+    if runtime.upkeep:
+        runtime.upkeep.wake()
+    return Response(await found(request, runtime, message_id, before.tenant_id), status_code=202)
