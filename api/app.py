@@ -11,10 +11,12 @@ from litestar.di import Provide
 from api import (
     admin,
     audit,
+    jobs,
     memory,
     messages,
     policies,
     problems,
+    restoring,
     retention,
     tenant_settings,
 )
@@ -23,6 +25,30 @@ from api.metrics import Metrics
 from api.openapi import docs_asset, openapi_config
 from api.runtime import Runtime
 from memory.settings import Settings, load_settings, split_list
+
+# With the messages, whose batches have a size of their own, and the metrics, these are all.
+HANDLERS = [
+    memory.search,
+    memory.search_by_body,
+    tenant_settings.get_settings,
+    tenant_settings.put_settings,
+    tenant_settings.delete_settings,
+    restoring.restore_message,
+    policies.get_policy,
+    policies.put_policy,
+    policies.delete_policy,
+    retention.run_retention,
+    audit.list_audit,
+    jobs.list_jobs,
+    jobs.get_job,
+    jobs.cancel_job,
+    jobs.retry_job,
+    jobs.job_events,
+    admin.live,
+    admin.health,
+    admin.readiness,
+    docs_asset,
+]
 
 
 def create_app(settings: Settings | None = None) -> Gate:
@@ -45,20 +71,7 @@ def create_app(settings: Settings | None = None) -> Gate:
     app = Litestar(
         route_handlers=[
             messages.messages_router(settings.batch_max_bytes),
-            memory.search,
-            memory.search_by_body,
-            tenant_settings.get_settings,
-            tenant_settings.put_settings,
-            tenant_settings.delete_settings,
-            policies.get_policy,
-            policies.put_policy,
-            policies.delete_policy,
-            retention.run_retention,
-            audit.list_audit,
-            admin.live,
-            admin.health,
-            admin.readiness,
-            docs_asset,
+            *HANDLERS,
             *([metrics_page] if settings.metrics_enabled else []),
         ],
         dependencies={"runtime": Provide(lambda: runtime, sync_to_thread=False)},
@@ -69,4 +82,4 @@ def create_app(settings: Settings | None = None) -> Gate:
         request_max_body_size=settings.request_max_bytes,
         cors_config=CORSConfig(allow_origins=origins) if origins else None,
     )
-    return Gate(app, settings, metrics)
+    return Gate(app, settings, metrics, runtime.watch.end)

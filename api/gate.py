@@ -6,14 +6,22 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
 import structlog
 import uuid_utils.compat
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import (
+    ASGIApp,
+    HTTPResponseStartEvent,
+    HTTPScope,
+    Message,
+    Receive,
+    Scope,
+    Send,
+)
 
 from api.metrics import Metrics
 from api.problems import ProblemError, UnavailableError, render
@@ -32,8 +40,11 @@ log = structlog.get_logger("api")
 class Gate:
     """An ASGI application around the Litestar one, so that no answer escapes it, 404s included."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, metrics: Metrics, end_streams: Callable[[], None]
+    ) -> None:
         self._app = app
+        self.end_streams = end_streams
         self._metrics = metrics
         self._timeout = settings.request_timeout_seconds
         self._keys = settings.operator_keys
@@ -55,7 +66,7 @@ class Gate:
         structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
         try:
             self._check_caller(scope, headers)
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout) as exchange.clock:
                 await self._app(scope, exchange.receive, exchange.send)
         except ProblemError as problem:
             await exchange.fail(problem)
@@ -129,6 +140,7 @@ class Exchange:
         self.started = time.perf_counter()
         self.status = 499
         self.sent = 0
+        self.clock: asyncio.Timeout | None = None
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -152,6 +164,8 @@ class Exchange:
             if message["status"] >= HTTPStatus.BAD_REQUEST:
                 await self._let_finish()
             self.status = message["status"]
+            if self.clock and is_stream(message):
+                self.clock.reschedule(None)
             added = [(b"x-request-id", self.request_id.encode())]
             message["headers"] = [*message["headers"], *added]
         elif message["type"] == "http.response.body":
@@ -177,6 +191,12 @@ class Exchange:
         start: Any = {"type": "http.response.start", "status": status, "headers": encoded}
         await self.send(start)
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def is_stream(start: HTTPResponseStartEvent) -> bool:
+    """Whether the answer that begins with `start` tells of events, and lasts as long as they do."""
+    types = (value for name, value in start["headers"] if name.lower() == b"content-type")
+    return any(value.startswith(b"text/event-stream") for value in types)
 
 
 def named_reason(error: Exception) -> str:

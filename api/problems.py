@@ -19,7 +19,9 @@ from memory.errors import (
     IdempotencyConflictError,
     IdempotencyGoneError,
     InvalidFieldError,
+    JobNotFoundError,
     MessageNotFoundError,
+    StateConflictError,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -86,6 +88,10 @@ def problem_error(error: Exception) -> ProblemError:
             return _http_problem(status, detail)
         case MessageNotFoundError():
             return ProblemError(404, "not-found", "No such message.")
+        case JobNotFoundError():
+            return ProblemError(404, "not-found", "No such job.")
+        case StateConflictError():
+            return ProblemError(409, "conflict", str(error))
         case IdempotencyConflictError():
             return ProblemError(422, "idempotency-conflict", str(error))
         case IdempotencyGoneError():

@@ -20,6 +20,7 @@ from api.problems import UnavailableError
 from api.search_answers import SearchAnswers
 from api.tenants import Tenants
 from api.upkeep import Upkeep
+from api.watching import Watch
 from db.engine import api_engine
 from memory.embedding.protocol import Embedder
 from memory.errors import (
@@ -53,6 +54,7 @@ class Runtime:
         # For the work of tasks that is done here, in threads.
         self.backstage = Resources(settings)
         self.ingest = Ingest(self.engine)
+        self.watch = Watch(self.engine)
         self.publisher = (
             Publisher(settings, metrics.publish_dropped.inc) if settings.async_embeddings else None
         )
@@ -152,6 +154,7 @@ class Runtime:
     async def _stop(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
+                await self.watch.stop()
                 await self.ingest.stop()
                 await asyncio.gather(*self._later, return_exceptions=True)
                 if self.publisher:

@@ -1,10 +1,41 @@
 """Serving the API with uvicorn."""
 
+import contextlib
+import socket
+import sys
+
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
 from api.app import create_app
+from api.gate import Gate
 from memory.logs import configure_logging
 from memory.settings import Settings
+
+GRACE_SECONDS = 10
+
+
+class Server(uvicorn.Server):
+    """Ends the event streams before it waits for the requests at hand: they end by nothing else."""
+
+    def __init__(self, gate: Gate, host: str, port: int) -> None:
+        super().__init__(
+            uvicorn.Config(
+                gate,
+                host=host,
+                port=port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+        )
+        self._gate = gate
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more requests, and let those at hand finish."""
+        self._gate.end_streams()
+        await super().shutdown(sockets)
 
 
 def serve(settings: Settings) -> None:
@@ -14,12 +45,9 @@ def serve(settings: Settings) -> None:
     the store must not be served as it is.
     """
     configure_logging(settings.log_level, "api")
-    uvicorn.run(
-        create_app(settings),
-        host=settings.api_host,
-        port=settings.api_port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=10,
-    )
+    server = Server(create_app(settings), settings.api_host, settings.api_port)
+    # Which uvicorn raises again when it has ended because of it.
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)

@@ -6,7 +6,7 @@ from uuid import UUID
 from litestar import Request
 
 from api.runtime import Runtime
-from db.queries.jobs import job_by_id, job_from_row
+from db.queries.jobs import job_from_row, jobs_by_id
 from db.sessions import operator_transaction
 from memory.errors import JobNotFoundError
 from memory.jobs import ALL_TENANTS, Job
@@ -26,7 +26,7 @@ async def start(runtime: Runtime, new: NewJob, *, send_now: bool = True) -> Job:
     """
     async with operator_transaction(runtime.engine) as connection:
         job_id = await connection.run_sync(start_job, new)
-        job = job_from_row((await connection.execute(job_by_id(job_id))).one())
+        job = job_from_row((await connection.execute(jobs_by_id([job_id]))).one())
     if send_now:
         await send(runtime, job)
     return job
@@ -44,7 +44,7 @@ async def send(runtime: Runtime, job: Job) -> None:
 async def job_of(runtime: Runtime, job_id: UUID) -> Job:
     """The job `job_id` as it stands, whichever tenant it is about; `JobNotFoundError` without."""
     async with operator_transaction(runtime.engine) as connection:
-        row = (await connection.execute(job_by_id(job_id))).one_or_none()
+        row = (await connection.execute(jobs_by_id([job_id]))).one_or_none()
     if row is None:
         raise JobNotFoundError
     return job_from_row(row)

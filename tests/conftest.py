@@ -15,10 +15,10 @@ import psycopg
 import pytest
 import redis
 import structlog
-import uvicorn
 from sqlalchemy import Connection, Engine, create_engine
 
 from api.app import create_app
+from api.server import Server
 from cli.postgres import EmbeddedPostgres
 from cli.valkey import EmbeddedValkey
 from db.migrating import migrate
@@ -143,9 +143,7 @@ def owner(database: str) -> Iterator[Connection]:
 @contextmanager
 def serving(settings: Settings) -> Iterator[httpx.Client]:
     """A client of a real HTTP server that runs the API with `settings`."""
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_config=None)
-    )
+    server = Server(create_app(settings), "127.0.0.1", 0)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     wait_until(lambda: server.started or not thread.is_alive(), "the API has started")

@@ -6,6 +6,7 @@ no longer theirs rolls their slice back. What ends without a word is free again 
 runs out.
 """
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -158,9 +159,9 @@ SHOWN = [
 ]
 
 
-def job_by_id(job_id: UUID) -> Select[Any]:
-    """The job `job_id`, of whichever tenant the transaction may see."""
-    return select(*SHOWN).where(jobs.c.id == job_id)
+def jobs_by_id(ids: Sequence[UUID]) -> Select[Any]:
+    """The jobs of `ids`, of whichever tenants the transaction may see, in no order."""
+    return select(*SHOWN).where(jobs.c.id.in_(ids))
 
 
 def jobs_page(
@@ -179,7 +180,7 @@ def jobs_page(
 
 
 def job_from_row(row: Row[Any]) -> Job:
-    """The job of a row of `job_by_id` or `jobs_page`."""
+    """The job of a row of `jobs_by_id` or `jobs_page`."""
     values = dict(row._mapping)
     tenant_id = values.pop("tenant_id")
     return Job(**values, tenant_id=None if tenant_id == ALL_TENANTS else tenant_id)

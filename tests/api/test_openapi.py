@@ -16,6 +16,7 @@ OPERATIONS = {
     ("post", "/v1/messages"),
     ("post", "/v1/messages/batch"),
     ("get", "/v1/messages/{message_id}"),
+    ("post", "/v1/messages/{message_id}/restore"),
     ("get", "/v1/memory/search"),
     ("post", "/v1/memory/search"),
     ("get", "/v1/admin/tenants/{tenant_id}/settings"),
@@ -26,6 +27,11 @@ OPERATIONS = {
     ("delete", "/v1/admin/tenants/{tenant_id}/policy"),
     ("post", "/v1/admin/retention/run"),
     ("get", "/v1/admin/audit"),
+    ("get", "/v1/jobs"),
+    ("get", "/v1/jobs/{job_id}"),
+    ("post", "/v1/jobs/{job_id}/cancel"),
+    ("post", "/v1/jobs/{job_id}/retry"),
+    ("get", "/v1/jobs/{job_id}/events"),
     ("get", "/v1/admin/live"),
     ("get", "/v1/admin/health"),
     ("get", "/v1/admin/readiness"),
@@ -140,6 +146,11 @@ def test_the_answer_is_documented(document: dict[str, Any]) -> None:
     responses = document["paths"]["/v1/messages"]["post"]["responses"]
     schema = resolved(document, responses["202"]["content"]["application/json"]["schema"])
     assert set(schema["properties"]) == set(Message.__struct_fields__)
+
+
+def test_events_are_documented_as_events(document: dict[str, Any]) -> None:
+    responses = document["paths"]["/v1/jobs/{job_id}/events"]["get"]["responses"]
+    assert responses["200"]["content"].keys() == {"text/event-stream"}
 
 
 def test_the_parameters_of_a_search_are_documented(document: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Rows for tests of the database, written by its owner."""
 
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -8,6 +9,10 @@ from numpy.typing import NDArray
 from pgvector import HalfVector
 from sqlalchemy import Connection, text
 from uuid_utils.compat import uuid7
+
+from db.queries.jobs import INSERT_JOB
+from memory.jobs import JobKind, JobState
+from tasks.jobs import NewJob
 
 INSERT = text("""
 insert into messages (tenant_id, id, conversation_id, role, content, importance_score,
@@ -72,4 +77,29 @@ def add_vector(
             "part": part,
             "vector": HalfVector(vector).to_text(),
         },
+    )
+
+
+def add_job(
+    connection: Connection,
+    tenant_id: str = "acme",
+    kind: JobKind = "embeddings_retry",
+    *,
+    state: JobState = "queued",
+    unique_key: str | None = None,
+    **columns: Any,
+) -> str:
+    """Insert a job, with any other columns as they are given; gives its id."""
+    new = NewJob(kind, tenant_id, {}, "test", unique_key).parameters()
+    job_id = connection.scalar(INSERT_JOB, new)
+    set_job(connection, job_id, state=state, **columns)
+    return str(job_id)
+
+
+def set_job(connection: Connection, job_id: UUID | str, **columns: Any) -> None:
+    """Write columns of a job."""
+    assignments = ", ".join(f"{name} = :{name}" for name in columns)
+    connection.execute(
+        text(f"update jobs set {assignments} where id = cast(:job as uuid)"),
+        {**columns, "job": str(job_id)},
     )
