@@ -3,27 +3,58 @@
 from datetime import timedelta
 from typing import Any
 
+from celery.schedules import crontab
+
 from memory.settings import Settings
+
+DAY = 86_400
+ALL_TENANTS = "all tenants"
 
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     """The entries of Celery's beat. Each task may be sent twice and does no harm then."""
     sweep = settings.sweep_interval_seconds
     return {
-        # A sweep that waited longer than its interval is worth nothing: the next one is due.
-        "sweep-pending": {
-            "task": "sweep_pending",
-            "schedule": timedelta(seconds=sweep),
-            "options": {"expires": sweep},
-        },
-        "reindex-terms": {
-            "task": "reindex_terms",
-            "schedule": timedelta(seconds=sweep),
-            "options": {"expires": sweep},
-        },
-        "purge-idempotency-keys": {
-            "task": "purge_idempotency_keys",
-            "schedule": timedelta(minutes=10),
-            "options": {"expires": 600},
-        },
+        # What was posted and never embedded, lost by the broker or by a worker that died.
+        "sweep-pending": every(sweep, "sweep_pending"),
+        # Words that are to be indexed anew, after a change of language, say.
+        "reindex-terms": every(sweep, "reindex_terms"),
+        # Jobs that nobody works on.
+        "restart-stalled-jobs": every(30, "restart_stalled_jobs"),
+        # Figures of the whole store, for `/metrics`.
+        "measure-store": every(60, "measure_store"),
+        # How rare words are, where much was deleted and little posted.
+        "refresh-statistics": every(900, "refresh_all_statistics"),
+        # Importance sinks with age and rises with use.
+        "rescore-importance": every(settings.rescore_interval_seconds, "rescore_importance"),
+        # Retention: what is old and matters little is archived, and in the end deleted.
+        "expire-messages": retention(settings),
+        "purge-idempotency-keys": every(600, "purge_idempotency_keys"),
+        "purge-jobs": every(3_600, "purge_jobs"),
     }
+
+
+def every(seconds: float, task: str) -> dict[str, Any]:
+    """An entry that is due every so often."""
+    return entry(timedelta(seconds=seconds), task, expires=seconds)
+
+
+def retention(settings: Settings) -> dict[str, Any]:
+    """The entry of retention: once a day means at 03:00 UTC."""
+    seconds = settings.retention_schedule_seconds
+    nightly = seconds == DAY
+    schedule = crontab(hour="3", minute="0") if nightly else timedelta(seconds=seconds)
+    named = settings.retention_tenants
+    whose = ALL_TENANTS if "*" in named else named
+    return entry(schedule, "expire_messages", expires=seconds, whose=whose)
+
+
+def entry(
+    schedule: timedelta | crontab, task: str, *, expires: float, whose: str = ALL_TENANTS
+) -> dict[str, Any]:
+    """An entry of beat's; what has waited until the next one is due is worth nothing.
+
+    `whose` is what Flower shows for arguments: for whom it runs.
+    """
+    shown = {"argsrepr": whose, "kwargsrepr": ""}
+    return {"task": task, "schedule": schedule, "options": {"expires": expires, **shown}}

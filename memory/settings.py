@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from memory.errors import SettingsError
 from memory.lexical.languages import Language
+from memory.queues import served_queues
 from memory.rerank.protocol import RerankerName
 from memory.urls import postgres_url, redis_url
 
@@ -165,8 +166,7 @@ def load_settings(
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsError(_explain(error, values)) from None
-    if settings.w_relevance + settings.w_importance + settings.w_recency == 0:
-        raise SettingsError("MEMORY_W_RELEVANCE=0: the other weights are 0 too")
+    _check(settings)
     return msgspec.structs.replace(
         settings,
         database_url=settings.database_url and postgres_url(settings.database_url),
@@ -197,6 +197,15 @@ def _given(environ: Mapping[str, str], dotenv_file: Path) -> dict[str, str]:
         if key.startswith(PREFIX) and value is not None
     }
     return {key: value for key, value in stripped.items() if value or key in EMPTY_IS_A_VALUE}
+
+
+def _check(settings: Settings) -> None:
+    if settings.w_relevance + settings.w_importance + settings.w_recency == 0:
+        raise SettingsError("MEMORY_W_RELEVANCE=0: the other weights are 0 too")
+    served_queues(settings.worker_queues, variable("worker_queues"))
+    user, _, password = settings.flower_auth.partition(":")
+    if settings.flower_auth and not (user and password and settings.flower_auth.isascii()):
+        raise SettingsError(f"{variable('flower_auth')}=(secret): expected user:password, in ASCII")
 
 
 def _explain(error: msgspec.ValidationError, values: Mapping[str, str]) -> str:

@@ -3,16 +3,17 @@
 from typing import Any
 
 from beat_schedule import beat_schedule
+from memory.queues import EMBEDDINGS, MAINTENANCE
 from memory.settings import Settings
 
 # No task runs longer than this: long work is cut into slices that send themselves again.
 TASK_SECONDS = 60
 VISIBILITY_SECONDS = 120
 SOCKET_SECONDS = 5
-BEAT_LOCK_SECONDS = 30
-
-EMBEDDINGS = "embeddings"
-MAINTENANCE = "maintenance"
+# A beat that was killed leaves its lock for so long, and the next looks for it once a loop: so it
+# takes over within the sum.
+BEAT_LOCK_SECONDS = 20
+BEAT_LOOP_SECONDS = 5
 
 
 def celery_configuration(settings: Settings) -> dict[str, Any]:
@@ -51,11 +52,19 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
             "tasks.housekeeping",
             "tasks.jobs",
             "tasks.retention",
+            "tasks.measuring",
+            "tasks.statistics",
         ),
         "timezone": "UTC",
         "beat_schedule": beat_schedule(settings),
-        "beat_max_loop_interval": 5,
+        "beat_max_loop_interval": BEAT_LOOP_SECONDS,
+        # Or Celery adds an entry to the schedule that looks after results, which are not kept.
+        "result_expires": None,
         "redbeat_redis_url": settings.redis_url,
+        "redbeat_redis_options": {
+            "socket_timeout": SOCKET_SECONDS,
+            "socket_connect_timeout": SOCKET_SECONDS,
+        },
         "redbeat_lock_timeout": BEAT_LOCK_SECONDS,
         "redbeat_key_prefix": "memory:redbeat",
     }

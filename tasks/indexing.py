@@ -30,6 +30,7 @@ from memory.tenants import TenantSettings, effective
 from tasks.base import Task
 from tasks.growth import GROWTH
 from tasks.resources import Resources
+from tasks.sending import send_again
 
 log = structlog.get_logger(__name__)
 
@@ -58,38 +59,45 @@ def write_contexts(resources: Resources, tenant_id: str, ids: Sequence[UUID]) ->
 
 
 @shared_task(name="refresh_statistics", base=Task, bind=True)
-def refresh_statistics(task: Task, tenant_id: str) -> None:
+def refresh_statistics(task: Task, tenant_id: str) -> str:
     """Count the terms of a tenant anew, if it is large and has changed much since."""
-    refresh(task.resources, tenant_id)
+    return "counted" if refresh(task.resources, tenant_id) else "not needed yet"
 
 
-def refresh(resources: Resources, tenant_id: str, *, anyway: bool = False) -> None:
+def refresh(resources: Resources, tenant_id: str, *, anyway: bool = False) -> bool:
     """Count the terms of a tenant, if it has statistics or is large, and has changed much."""
     tenant = {"tenant_id": tenant_id}
     with resources.engine.begin() as connection:
         if not connection.scalar(TRY_REFRESH_LOCK, tenant):
-            return
+            return False
         live, counted = connection.execute(LIVE_AND_COUNTED, tenant).one()
-        if (
-            live < COUNTED_FROM
-            if counted is None
-            else not anyway and (abs(live - counted) < GROWTH * counted)
-        ):
-            return
+        if not (is_old(live, counted) or (anyway and counted is not None)):
+            return False
         started = time.perf_counter()
         connection.execute(REFRESH_STATISTICS, tenant)
     took = round((time.perf_counter() - started) * 1000)
     log.info("statistics_refreshed", tenant_id=tenant_id, messages=live, milliseconds=took)
+    return True
+
+
+def is_old(live: int, counted: int | None) -> bool:
+    """Whether statistics of `counted` messages, None for none, no longer do for `live` ones."""
+    if counted is None:
+        return live >= COUNTED_FROM
+    return live != counted and abs(live - counted) >= GROWTH * counted
 
 
 @shared_task(name="reindex_terms", base=Task, bind=True)
-def reindex_terms(task: Task) -> None:
+def reindex_terms(task: Task) -> str:
     """Make the terms of tenants anew that want it, slice by slice, for some seconds."""
     enough = time.monotonic() + TASK_ENOUGH_SECONDS
+    slices = 0
     while reindex_slice(task.resources):
+        slices += 1
         if time.monotonic() > enough:
-            task.app.send_task(task.name)
-            return
+            send_again(task.app, task.name)
+            return f"{slices} slices, goes on"
+    return f"{slices} slices" if slices else "nothing to do"
 
 
 def reindex_slice(resources: Resources) -> bool:

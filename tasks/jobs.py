@@ -33,7 +33,7 @@ from memory.errors import JobLostError, MemoryLayerError
 from memory.jobs import ALL_TENANTS, JobKind
 from tasks.base import Task
 from tasks.resources import Resources
-from tasks.sending import send_job
+from tasks.sending import send_again, send_job
 
 log = structlog.get_logger(__name__)
 
@@ -230,7 +230,7 @@ def purge_jobs(task: Task) -> str:
     with task.resources.engine.begin() as connection:
         purged = connection.execute(PURGE_JOBS, scope).rowcount
     if purged == PURGE_AT_ONCE:
-        task.app.send_task(task.name)
+        send_again(task.app, task.name)
     return f"{purged} purged"
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from celery import Celery
 
 from memory.jobs import ALL_TENANTS, JobKind
-from tasks.configuration import EMBEDDINGS
+from memory.queues import EMBEDDINGS
 
 TASK_OF: dict[JobKind, str] = {
     "retention": "expire_messages",
@@ -15,6 +15,8 @@ TASK_OF: dict[JobKind, str] = {
     "embeddings_migrate": "migrate_embeddings",
     "embeddings_drop": "drop_embeddings",
 }
+EVERYBODY = "all tenants"
+TENANTS_SHOWN = 3
 # A job that has waited so long in the queue has been sent again since.
 JOB_EXPIRES_SECONDS = 300
 
@@ -37,8 +39,7 @@ def send_embedding(
             "messages": {tenant: [str(id_) for id_ in ids] for tenant, ids in messages.items()},
             "alone": alone,
         },
-        # What Flower shows: whose and how many, not a wall of ids.
-        kwargsrepr=", ".join(f"{tenant}: {len(ids)}" for tenant, ids in messages.items()),
+        **shown_as(whose(messages) + (", tried before" if alone else "")),
         headers={"request_ids": list(request_ids)},
         retry=False,
     )
@@ -48,14 +49,31 @@ def send_job(
     app: Celery, kind: JobKind, tenant_id: str, job_id: UUID, progress: str = "begins"
 ) -> None:
     """Ask the workers to begin a job, or to go on with it. Raises as `send_embedding` does."""
-    whose = "all tenants" if tenant_id == ALL_TENANTS else tenant_id
+    about = EVERYBODY if tenant_id == ALL_TENANTS else tenant_id
     app.send_task(
         TASK_OF[kind],
         kwargs={"tenant_id": tenant_id, "job_id": str(job_id)},
-        kwargsrepr=f"{whose}, {progress}, job {job_id}",
+        **shown_as(f"{about}, {progress}, job {job_id}"),
         expires=JOB_EXPIRES_SECONDS,
         retry=False,
     )
+
+
+def send_again(app: Celery, task: str, *arguments: str, about: str = EVERYBODY) -> None:
+    """Ask the workers for a task of upkeep that is about a tenant, or goes on for all of them."""
+    app.send_task(task, args=arguments, **shown_as(about))
+
+
+def shown_as(what: str) -> dict[str, str]:
+    """What Flower and logs show of a task's arguments: for whom it is and how much."""
+    return {"argsrepr": what, "kwargsrepr": ""}
+
+
+def whose(messages: Mapping[str, Sequence[UUID]]) -> str:
+    """Tenants and how many messages of theirs, such as `acme: 64, globex: 3 and 2 tenants more`."""
+    named = [f"{tenant}: {len(ids)}" for tenant, ids in list(messages.items())[:TENANTS_SHOWN]]
+    more = len(messages) - len(named)
+    return ", ".join(named) + (f" and {more} tenants more" if more else "")
 
 
 def queue_depth(app: Celery) -> int:

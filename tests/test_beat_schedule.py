@@ -2,26 +2,83 @@
 
 from datetime import timedelta
 
+import pytest
+from celery import Celery
+from celery.schedules import crontab
+
 from beat_schedule import beat_schedule
 from memory.settings import Settings
-from tasks import embedding, housekeeping, indexing
+from tasks.configuration import BEAT_LOCK_SECONDS, BEAT_LOOP_SECONDS, celery_configuration
+
+TAKES_OVER_WITHIN = 30
+USUAL = beat_schedule(Settings())
 
 
-def test_each_entry_names_a_task_that_exists() -> None:
-    periodic = (
-        embedding.sweep_pending,
-        indexing.reindex_terms,
-        housekeeping.purge_idempotency_keys,
-    )
-    named = {entry["task"] for entry in beat_schedule(Settings()).values()}
-    assert named == {task.name for task in periodic}
+@pytest.fixture
+def workers_app() -> Celery:
+    """An application that knows the tasks which a worker knows."""
+    app = Celery("memory-test", set_as_current=False)
+    app.conf.update(celery_configuration(Settings(redis_url="redis://127.0.0.1:1")))
+    app.loader.import_default_modules()
+    app.finalize()
+    return app
 
 
-def test_the_sweep_runs_as_often_as_the_settings_say() -> None:
-    entry = beat_schedule(Settings(sweep_interval_seconds=7))["sweep-pending"]
-    assert entry["schedule"] == timedelta(seconds=7)
+def test_each_entry_names_a_task_that_workers_know(workers_app: Celery) -> None:
+    assert {entry["task"] for entry in USUAL.values()} <= set(workers_app.tasks)
 
 
-def test_no_entry_outlives_its_turn() -> None:
-    for entry in beat_schedule(Settings()).values():
-        assert entry["options"]["expires"] <= entry["schedule"].total_seconds()
+def test_beat_sends_what_is_in_the_table_and_nothing_else(workers_app: Celery) -> None:
+    assert workers_app.conf.beat_schedule == USUAL
+    # Or Celery adds an entry of its own, for results, which are not kept.
+    assert workers_app.conf.result_expires is None
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "seconds"),
+    [
+        ("sweep-pending", Settings(sweep_interval_seconds=7), 7),
+        ("reindex-terms", Settings(sweep_interval_seconds=7), 7),
+        ("rescore-importance", Settings(rescore_interval_seconds=600), 600),
+        ("expire-messages", Settings(retention_schedule_seconds=86_399), 86_399),
+    ],
+)
+def test_an_interval_is_what_the_settings_say(name: str, changed: Settings, seconds: int) -> None:
+    entry = beat_schedule(changed)[name]
+    assert entry["schedule"] == timedelta(seconds=seconds)
+    assert entry["options"]["expires"] == seconds
+    unchanged = beat_schedule(changed).keys() - {name}
+    assert unchanged == USUAL.keys() - {name}
+
+
+def test_retention_once_a_day_is_at_three_at_night() -> None:
+    assert USUAL["expire-messages"]["schedule"] == crontab(hour="3", minute="0")
+    assert celery_configuration(Settings())["timezone"] == "UTC"
+    assert USUAL["expire-messages"]["options"]["expires"] == 86_400
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_what_waited_until_it_is_due_again_is_dropped(name: str) -> None:
+    """So a queue that nobody serves fills with nothing, and two beats do no harm for long."""
+    entry = USUAL[name]
+    period = entry["schedule"]
+    seconds = 86_400 if isinstance(period, crontab) else period.total_seconds()
+    assert 0 < entry["options"]["expires"] <= seconds
+
+
+def test_an_entry_says_for_whom_it_runs() -> None:
+    shown = {name: entry["options"]["argsrepr"] for name, entry in USUAL.items()}
+    assert set(shown.values()) == {"all tenants"}
+    named = beat_schedule(Settings(retention_tenants="acme,globex"))
+    assert named["expire-messages"]["options"]["argsrepr"] == "acme,globex"
+    assert all(entry["options"]["kwargsrepr"] == "" for entry in named.values())
+
+
+def test_another_beat_takes_over_in_time() -> None:
+    """The lock of a killed one lasts so long; another looks for it once a loop."""
+    configuration = celery_configuration(Settings())
+    assert configuration["redbeat_lock_timeout"] == BEAT_LOCK_SECONDS
+    assert configuration["beat_max_loop_interval"] == BEAT_LOOP_SECONDS
+    assert BEAT_LOCK_SECONDS + BEAT_LOOP_SECONDS < TAKES_OVER_WITHIN
+    # A lock that is not renewed once, or twice, is not lost yet.
+    assert BEAT_LOCK_SECONDS > 3 * BEAT_LOOP_SECONDS

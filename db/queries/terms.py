@@ -133,6 +133,26 @@ select
   (select messages from term_statistics where tenant_id = :tenant_id) as counted
 """)
 
+# Across tenants: the refresh of all statistics. The tenants after `after` in their order, with
+# those of whom nothing is left but statistics.
+LIVE_AND_COUNTED_OF_MANY = text("""
+/* live_and_counted_of_many */
+with recursive tenants (tenant_id) as (
+  select cast(:after as text) collate "C"
+  union all
+  select least(
+    (select min(tenant_id) from message_terms where tenant_id > tenants.tenant_id),
+    (select min(tenant_id) from term_statistics where tenant_id > tenants.tenant_id))
+  from tenants where tenants.tenant_id is not null
+), following as (
+  select tenant_id from tenants where tenant_id > :after limit :most
+)
+select tenant_id, messages as counted,
+  (select count(*) from message_terms as terms
+   where terms.tenant_id = following.tenant_id and kind = 'content') as live
+from following left join term_statistics using (tenant_id) order by tenant_id
+""")
+
 
 class Indexed(NamedTuple):
     """An entry to write, with the versions of the contents that it was made from."""

@@ -80,6 +80,8 @@ def test_values_are_read_as_what_they_are(field: str, value: str, read: object) 
         ("async_embeddings", "perhaps", "bool"),
         ("embedding_provider", "word2vec", "onnx, sentence_transformer, google_gemini"),
         ("log_level", "LOUD", "DEBUG, INFO, WARNING, ERROR"),
+        ("worker_queues", "embeddings,maintenence", "embeddings or maintenance, or both"),
+        ("worker_queues", ",", "embeddings or maintenance, or both"),
     ],
 )
 def test_a_wrong_value_names_its_variable_and_what_it_takes(
@@ -91,6 +93,14 @@ def test_a_wrong_value_names_its_variable_and_what_it_takes(
     assert value in str(raised.value)
     assert takes in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("wrong", ["hunter2", ":hunter2", "hunter2:", "me:hünter2"])
+def test_flower_takes_a_user_and_a_password_and_shows_neither(wrong: str) -> None:
+    assert load_settings({"MEMORY_FLOWER_AUTH": "me:hunter2"}).flower_auth == "me:hunter2"
+    with pytest.raises(SettingsError, match=r"MEMORY_FLOWER_AUTH=.*user:password") as raised:
+        load_settings({"MEMORY_FLOWER_AUTH": wrong})
+    assert "nter2" not in str(raised.value)
 
 
 @pytest.mark.parametrize("field", ["database_url", "redis_url"])

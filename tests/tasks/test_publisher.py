@@ -15,8 +15,8 @@ import pytest
 import redis
 from sqlalchemy import Connection, text
 
+from memory.queues import EMBEDDINGS
 from memory.settings import Settings
-from tasks.configuration import EMBEDDINGS
 from tasks.publisher import MOST_MESSAGES, MOST_REQUEST_IDS, Publisher
 from tests.conftest import message, serving
 from tests.processes import wait_until

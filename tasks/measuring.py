@@ -1,0 +1,22 @@
+"""Figures of the whole store, taken once for all who ask."""
+
+from celery import shared_task
+
+from db.queries.gauges import MEASURE_STORE
+from tasks.base import Task
+from tasks.resources import Resources
+
+
+@shared_task(name="measure_store", base=Task, bind=True)
+def measure_store(task: Task) -> str:
+    """Measure the store for `/metrics`."""
+    found = measure(task.resources)
+    kinds = ("messages", "pending_messages", "failed_messages")
+    return ", ".join(f"{found[kind]:,.0f} {kind.replace('_', ' ')}" for kind in kinds)
+
+
+def measure(resources: Resources) -> dict[str, float]:
+    """Put the store's figures where `/metrics` finds them; those that have no label."""
+    with resources.engine.begin() as connection:
+        rows = connection.execute(MEASURE_STORE).all()
+    return {row.name: row.value for row in rows if not row.label}

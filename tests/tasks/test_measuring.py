@@ -1,0 +1,125 @@
+"""Figures of the whole store."""
+
+import pytest
+from sqlalchemy import Connection, text
+
+from db.queries.gauges import MEASURE_STORE
+from db.queries.jobs import INSERT_JOB
+from tasks.jobs import NewJob
+from tasks.measuring import measure
+from tasks.resources import Resources
+from tests.db.rows import add_message
+
+STORED = text("select name, label, value from store_gauges order by name, label")
+CHANGED_AGO = text(
+    "update messages set updated_at = now() - make_interval(secs => :ago) where id = :id"
+)
+
+MANY = text("""
+insert into messages (tenant_id, id, conversation_id, role, content, importance_score, created_at,
+  embedding_status)
+select 'acme', gen_random_uuid(), 'c', 'user', 'x', 0.5, now(), 'completed'
+from generate_series(1, 20000)
+""")
+
+
+def stored(owner: Connection) -> dict[tuple[str, str], float]:
+    return {(name, label): value for name, label, value in owner.execute(STORED)}
+
+
+def add_job(owner: Connection, tenant_id: str, state: str) -> None:
+    new = NewJob("retention", tenant_id, {}, "test").parameters()
+    owner.execute(INSERT_JOB, new)
+    owner.execute(text("update jobs set state = :state where id = :id"), {**new, "state": state})
+
+
+def test_an_empty_store_is_measured_too(resources: Resources, owner: Connection) -> None:
+    measure(resources)
+    assert stored(owner) == {
+        ("active_jobs", "queued"): 0,
+        ("active_jobs", "running"): 0,
+        ("archived_messages", ""): 0,
+        ("failed_messages", ""): 0,
+        ("messages", ""): 0,
+        ("oldest_pending_seconds", ""): 0,
+        ("pending_messages", ""): 0,
+    }
+
+
+def test_what_is_in_the_store_is_counted_over_all_tenants(
+    resources: Resources, owner: Connection
+) -> None:
+    for tenant_id, status in [
+        ("acme", "pending"),
+        ("acme", "completed"),
+        ("globex", "pending"),
+        ("globex", "failed"),
+        ("globex", "archived"),
+    ]:
+        add_message(owner, tenant_id, status=status)
+    owner.execute(text("update messages set archived_at = now() where embedding_status='archived'"))
+    for state in ("queued", "running", "running", "completed", "failed", "cancelled"):
+        add_job(owner, "acme", state)
+    add_job(owner, "*", "running")
+    measure(resources)
+    found = stored(owner)
+    assert found["messages", ""] == 5
+    assert found["pending_messages", ""] == 2
+    assert found["failed_messages", ""] == 1
+    assert found["archived_messages", ""] == 1
+    assert found["active_jobs", "queued"] == 1
+    assert found["active_jobs", "running"] == 3
+
+
+def test_how_many_there_are_is_the_planners_estimate(
+    resources: Resources, owner: Connection
+) -> None:
+    for _ in range(3):
+        add_message(owner)
+    owner.execute(text("analyze messages"))
+    add_message(owner)
+    assert measure(resources)["messages"] == 3
+
+
+@pytest.mark.parametrize(
+    ("attempts", "came", "changed", "waited"),
+    [(0, 100, 100, 100), (0, 90_000, 100, 100), (2, 100, 5, 100)],
+    ids=["never tried", "restored or asked for again", "tried, and put off since"],
+)
+def test_the_oldest_waits_since_it_became_pending(
+    resources: Resources, owner: Connection, attempts: int, came: int, changed: int, waited: int
+) -> None:
+    add_message(owner, status="completed", age=1_000_000)
+    id_ = add_message(owner, attempts=attempts, age=came)
+    owner.execute(CHANGED_AGO, {"id": id_, "ago": changed})
+    add_message(owner, "globex", age=1)
+    assert measure(resources)["oldest_pending_seconds"] == pytest.approx(waited, abs=5)
+
+
+def test_a_second_measure_takes_the_place_of_the_first(
+    resources: Resources, owner: Connection
+) -> None:
+    owner.execute(text("insert into store_gauges (name, value) values ('of_another_version', 1)"))
+    measure(resources)
+    first = owner.scalar(text("select max(measured_at) from store_gauges"))
+    add_message(owner)
+    measure(resources)
+    assert stored(owner)["pending_messages", ""] == 1
+    assert ("of_another_version", "") not in stored(owner)
+    assert owner.scalar(
+        text("select min(measured_at) > :first from store_gauges"), {"first": first}
+    )
+
+
+def test_partial_indexes_answer_however_large_the_store(
+    resources: Resources, owner: Connection
+) -> None:
+    owner.execute(MANY)
+    owner.execute(text("vacuum analyze messages"))
+    with resources.engine.begin() as connection:
+        lines = connection.scalars(text(f"explain (analyze, costs off) {MEASURE_STORE}")).all()
+    scans = [line for line in lines if "Scan" in line and " messages" in line]
+    used = [line for line in scans if "never executed" not in line]
+    for index in ("messages_pending", "messages_failed", "messages_archived"):
+        assert any(index in line for line in used), scans
+    assert not any("Seq Scan on messages" in line for line in used), scans
