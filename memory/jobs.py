@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 
+from memory.errors import EmbeddingSetupError, StateConflictError
+
 JobKind = Literal[
     "retention", "rescore", "embeddings_retry", "embeddings_migrate", "embeddings_drop"
 ]
@@ -13,6 +15,8 @@ JobState = Literal["queued", "running", "completed", "failed", "cancelled"]
 
 # Stands in the place of a tenant where a job is about all of them; no tenant can be called so.
 ALL_TENANTS = "*"
+# What a job fails with at once: another try would end in the same way.
+HOPELESS = (EmbeddingSetupError, StateConflictError)
 ENDED: frozenset[JobState] = frozenset({"completed", "failed", "cancelled"})
 
 

@@ -45,7 +45,11 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "task_default_queue": MAINTENANCE,
-        "task_routes": {"embed_messages": {"queue": EMBEDDINGS}},
+        "task_routes": {
+            "embed_messages": {"queue": EMBEDDINGS},
+            # It embeds too, and waits its turn behind what is posted meanwhile.
+            "migrate_embeddings": {"queue": EMBEDDINGS},
+        },
         "imports": (
             "tasks.embedding",
             "tasks.indexing",
@@ -54,6 +58,8 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
             "tasks.retention",
             "tasks.measuring",
             "tasks.statistics",
+            "tasks.moving",
+            "tasks.dropping",
         ),
         "timezone": "UTC",
         "beat_schedule": beat_schedule(settings),

@@ -30,7 +30,7 @@ from db.queries.jobs import (
     TAKE_JOB,
 )
 from memory.errors import JobLostError, MemoryLayerError
-from memory.jobs import ALL_TENANTS, JobKind
+from memory.jobs import ALL_TENANTS, HOPELESS, JobKind
 from tasks.base import Task
 from tasks.resources import Resources
 from tasks.sending import send_again, send_job
@@ -172,13 +172,13 @@ def finish(resources: Resources, held: Held, result: Values) -> None:
 
 
 def put_off(resources: Resources, held: Held, error: Exception) -> str:
-    """Leave the job for later with the reason noted; failed when no try is left."""
+    """Leave the job for later with the reason noted; failed when no try is left or can help."""
     named = isinstance(error, MemoryLayerError)
     reason = str(error) if named else type(error).__name__
     parameters = {
         **held.named,
         "error": reason,
-        "hopeless": False,
+        "hopeless": isinstance(error, HOPELESS),
         "delay": RETRY_DELAY_SECONDS,
         "max_attempts": MAX_ATTEMPTS,
     }
@@ -194,9 +194,16 @@ def progress(job: Any) -> str:
     return f"{job.done:,}{of}"
 
 
-def run_job(task: Task, kind: JobKind, step: Step, tenant_id: str, job_id: str) -> str:
+def run_job(
+    task: Task,
+    kind: JobKind,
+    step: Step,
+    tenant_id: str,
+    job_id: str,
+    seconds: float = TASK_ENOUGH_SECONDS,
+) -> str:
     """The body of a job's task: work for a while, and send the next task if there is more."""
-    said = work(task.resources, tenant_id, UUID(job_id), step)
+    said = work(task.resources, tenant_id, UUID(job_id), step, seconds)
     if said.startswith(GOES_ON):
         send_job(task.app, kind, tenant_id, UUID(job_id), said.removeprefix(GOES_ON))
     return said

@@ -8,6 +8,7 @@ what has been wanted since before its commit.
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from sqlalchemy import Connection, Row, TextClause, select, text
@@ -71,10 +72,14 @@ on conflict (name, dimensions) do update
 returning *
 """)
 
-# One at a time.
+# One at a time. Whose filling it is stands with it: a job that was interrupted may find that its
+# model is being filled, but not without a gap since it began.
 BEGIN_FILLING = text("""
 /* begin_filling */
-update embedding_models set filling = (id = :id) where filling or id = :id
+update embedding_models
+set filling = (id = :id), setting = cast(
+  cast(setting as jsonb) || jsonb_build_object('filled_by', cast(:job as text)) as text)
+where filling or id = :id
 """)
 
 END_FILLING = text("""
@@ -91,9 +96,7 @@ set active = false, activated_at = coalesce(activated_at, created_at) where acti
 
 ACTIVATE = text("""
 /* activate */
-update embedding_models set active = true, filling = false, activated_at = now()
-where id = :id and filling
-returning id
+update embedding_models set active = true, filling = false, activated_at = now() where id = :id
 """)
 
 FORGET_MODEL = text("""
@@ -141,10 +144,20 @@ where pg_index.indexrelid = to_regclass(:name)
 """)
 
 
+class _Setting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the column of that name holds, as JSON."""
+
+    model: str = ""
+    dimensions: int | None = None
+    filled_by: UUID | None = None
+
+
 def model_from_row(row: Row[Any]) -> StoredModel:
     """The model of a row of `embedding_models`."""
-    setting = msgspec.json.decode(row.setting or "{}", type=dict[str, Any])
-    recipe = row.provider and msgspec.convert({"provider": row.provider, **setting}, Recipe)
+    setting = msgspec.json.decode(row.setting or "{}", type=_Setting)
+    recipe = row.provider and msgspec.convert(
+        {"provider": row.provider, "model": setting.model, "dimensions": setting.dimensions}, Recipe
+    )
     return StoredModel(
         id=row.id,
         name=row.name,
@@ -154,6 +167,7 @@ def model_from_row(row: Row[Any]) -> StoredModel:
         recipe=recipe,
         created_at=row.created_at,
         activated_at=row.activated_at,
+        filled_by=setting.filled_by if row.filling else None,
     )
 
 
@@ -166,7 +180,7 @@ def recipe_parameters(recipe: Recipe | None) -> dict[str, str | None]:
     """How a recipe is stored: what is beside the provider, as JSON."""
     if recipe is None:
         return {"provider": None, "setting": None}
-    setting = {"model": recipe.model, "dimensions": recipe.dimensions}
+    setting = _Setting(model=recipe.model, dimensions=recipe.dimensions)
     return {"provider": recipe.provider, "setting": msgspec.json.encode(setting).decode()}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, assert_never, get_args
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta
@@ -76,6 +77,8 @@ class StoredModel(msgspec.Struct, frozen=True, kw_only=True):
     recipe: Recipe | None
     created_at: datetime
     activated_at: datetime | None
+    filled_by: UUID | None = None
+    """The job that fills it."""
 
     def __str__(self) -> str:
         return f"{self.name} ({self.dimensions} dimensions)"
