@@ -3,8 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import prometheus_client
-from litestar import Litestar, Response, get
+from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
@@ -22,6 +21,7 @@ from api import (
 )
 from api.gate import Gate
 from api.metrics import Metrics
+from api.metrics_page import metrics_page
 from api.openapi import docs_asset, openapi_config
 from api.runtime import Runtime
 from memory.settings import Settings, load_settings, split_list
@@ -61,11 +61,6 @@ def create_app(settings: Settings | None = None) -> Gate:
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with runtime.running():
             yield
-
-    @get("/metrics", include_in_schema=False, sync_to_thread=False)
-    def metrics_page() -> Response[bytes]:
-        content = prometheus_client.generate_latest(metrics.registry)
-        return Response(content, media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
     origins = split_list(settings.allowed_origins)
     app = Litestar(
