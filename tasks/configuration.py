@@ -15,6 +15,19 @@ SOCKET_SECONDS = 5
 BEAT_LOCK_SECONDS = 20
 BEAT_LOOP_SECONDS = 5
 
+TASK_MODULES = (
+    "tasks.embedding",
+    "tasks.indexing",
+    "tasks.housekeeping",
+    "tasks.jobs",
+    "tasks.retention",
+    "tasks.retrying",
+    "tasks.measuring",
+    "tasks.statistics",
+    "tasks.moving",
+    "tasks.dropping",
+)
+
 
 def celery_configuration(settings: Settings) -> dict[str, Any]:
     """Celery's settings for the broker at `settings.redis_url`."""
@@ -50,18 +63,15 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
             # It embeds too, and waits its turn behind what is posted meanwhile.
             "migrate_embeddings": {"queue": EMBEDDINGS},
         },
-        "imports": (
-            "tasks.embedding",
-            "tasks.indexing",
-            "tasks.housekeeping",
-            "tasks.jobs",
-            "tasks.retention",
-            "tasks.measuring",
-            "tasks.statistics",
-            "tasks.moving",
-            "tasks.dropping",
-        ),
+        "imports": TASK_MODULES,
         "timezone": "UTC",
+        **beat_configuration(settings),
+    }
+
+
+def beat_configuration(settings: Settings) -> dict[str, Any]:
+    """Celery's settings of beat, which keeps its schedule at `settings.redis_url`."""
+    return {
         "beat_schedule": beat_schedule(settings),
         "beat_max_loop_interval": BEAT_LOOP_SECONDS,
         # Or Celery adds an entry to the schedule that looks after results, which are not kept.

@@ -39,11 +39,7 @@ def test_what_was_measured_is_shown(
     assert of_the_store(api) == {}
     for _ in range(3):
         api.post("/v1/messages", json=message())
-    owner.execute(
-        text(
-            "update messages set embedding_status = 'failed' where id = (select max(id::text)::uuid from messages)"
-        )
-    )
+    owner.execute(FAIL_ONE)
     measure(resources)
     found = of_the_store(api)
     assert found.pop("memory_store_oldest_pending_seconds") < 60
