@@ -55,6 +55,7 @@ class Request:
 
     messages: Sequence[tuple[NewMessage, Message]]
     terms: Sequence[Entry]
+    markers: Sequence[float]
     analysers: Mapping[str, Analyser]
     key: Key | None = None
     vectors: Sequence[Vectors] = ()
@@ -189,10 +190,13 @@ def new_rows(group: Sequence[Request]) -> list[NewRow]:
             new,
             message,
             terms,
+            markers,
             *((request.key.value, request.key.digest) if request.key else (None,) * 2),
         )
         for request in group
-        for (new, message), terms in zip(request.messages, request.terms, strict=True)
+        for (new, message), terms, markers in zip(
+            request.messages, request.terms, request.markers, strict=True
+        )
     ]
 
 

@@ -19,10 +19,12 @@ from db.sessions import tenant_transaction
 from memory.embedding.batching import embed_contents
 from memory.embedding.protocol import Vectors
 from memory.errors import InvalidFieldError, MessageNotFoundError
-from memory.lexical.analysis import Analyser
+from memory.lexical.analysis import Analyser, analyser
 from memory.lexical.bm25 import Entry, content_entry
+from memory.markers import markers
 from memory.messages import (
     TENANT_PATTERN,
+    EmbeddingStatus,
     Message,
     MessageBatch,
     NewMessage,
@@ -110,14 +112,20 @@ async def store(request: HttpRequest, runtime: Runtime, new: Sequence[NewMessage
     key = read_idempotency_key(request, new)
     inline = not runtime.settings.async_embeddings
     now = datetime.now(UTC)
-    accepted = [(each, accept(each, "completed" if inline else "pending", now)) for each in new]
-    analysers = await runtime.tenants.analysers({each.tenant_id for each in new})
-    terms = await terms_of(new, analysers)
+    settings = await runtime.tenants.all_effective({each.tenant_id for each in new})
+    analysers = {tenant_id: analyser(own.language) for tenant_id, own in settings.items()}
+    terms, marks = await read_contents(new, analysers)
+    status: EmbeddingStatus = "completed" if inline else "pending"
+    accepted = [
+        (each, accept(each, status, now, mark, settings[each.tenant_id]))
+        for each, mark in zip(new, marks, strict=True)
+    ]
     model_id, vectors = await embedded(runtime, new) if inline else (0, [])
     stored = await runtime.ingest.store(
         StoreRequest(
             messages=accepted,
             terms=terms,
+            markers=marks,
             analysers=analysers,
             key=Key(key, request_digest(list(new))) if key else None,
             vectors=vectors,
@@ -143,17 +151,20 @@ async def embedded(runtime: Runtime, new: Sequence[NewMessage]) -> tuple[int, li
         return model.id, await asyncio.to_thread(embed_contents, model.embedder, contents)
 
 
-async def terms_of(new: Sequence[NewMessage], analysers: Mapping[str, Analyser]) -> list[Entry]:
-    """The lexical entries of `new`; many words are read off the event loop."""
+async def read_contents(
+    new: Sequence[NewMessage], analysers: Mapping[str, Analyser]
+) -> tuple[list[Entry], list[float]]:
+    """The lexical entries of `new` and their markers; many words are read off the event loop."""
 
-    def entries() -> list[Entry]:
-        return [
+    def read() -> tuple[list[Entry], list[float]]:
+        entries = [
             content_entry(analysers[each.tenant_id], each.tenant_id, each.content, each.metadata)
             for each in new
         ]
+        return entries, [markers(each.content) for each in new]
 
     many = sum(len(each.content) for each in new) > MANY_CHARACTERS
-    return await asyncio.to_thread(entries) if many else entries()
+    return await asyncio.to_thread(read) if many else read()
 
 
 def answer(runtime: Runtime, stored: Stored, content: Answer) -> Response[Answer]:

@@ -17,9 +17,14 @@ from db.queries.tenants import (
     settings_of,
 )
 from db.sessions import tenant_transaction
-from memory.lexical.analysis import Analyser, analyser
 from memory.settings import Settings
-from memory.tenants import Effective, TenantSettings, check_weights, effective
+from memory.tenants import (
+    Effective,
+    TenantSettings,
+    check_importance_weights,
+    check_weights,
+    effective,
+)
 
 # Another process learns of a change after so long. What is written meanwhile in an old language
 # is put right by the re-indexing, which waits for longer than this.
@@ -47,13 +52,10 @@ class Tenants:
         """What holds for `tenant_id`."""
         return effective(self._settings, await self.own(tenant_id))
 
-    async def analysers(self, tenant_ids: Collection[str]) -> dict[str, Analyser]:
-        """The analyser of each tenant's language."""
+    async def all_effective(self, tenant_ids: Collection[str]) -> dict[str, Effective]:
+        """What holds for each of `tenant_ids`."""
         known = await self._read(tenant_ids)
-        return {
-            tenant_id: analyser(effective(self._settings, own).language)
-            for tenant_id, own in known.items()
-        }
+        return {tenant_id: effective(self._settings, own) for tenant_id, own in known.items()}
 
     async def is_small(self, connection: AsyncConnection, tenant_id: str) -> bool:
         """Whether all vectors of a tenant had better be compared; remembered for seconds."""
@@ -70,11 +72,12 @@ class Tenants:
         """Store the settings of a tenant, or with None forget them.
 
         Another language than before has the tenant's messages indexed anew. Raises
-        `InvalidFieldError` when the weights that would hold are all 0.
+        `InvalidFieldError` when the weights of the score, or of importance, would all be 0.
         """
         before = (await self.effective(tenant_id)).language
         changed = effective(self._settings, settings or TenantSettings())
         check_weights(changed)
+        check_importance_weights(changed)
         async with tenant_transaction(self._engine, [tenant_id]) as connection:
             if settings is None:
                 await connection.execute(DELETE_SETTINGS, {"tenant_id": tenant_id})

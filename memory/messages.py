@@ -9,11 +9,14 @@ import msgspec
 import uuid_utils.compat
 from msgspec import Meta
 
-from memory.importance import importance
+from memory.importance import Grounds, importance
+from memory.tenants import Effective
 
 Role = Literal["user", "assistant", "system", "tool"]
 # An archived message has no vector until it is restored.
 EmbeddingStatus = Literal["pending", "completed", "failed", "archived"]
+# Whether a list has archived messages, has only these, or has them too.
+Archived = Literal["exclude", "only", "include"]
 
 # `$` alone would let a final newline through.
 TENANT_PATTERN = r"^[A-Za-z0-9_.-]+$(?!\n)"
@@ -86,8 +89,15 @@ class StoredBatch(msgspec.Struct, frozen=True, kw_only=True):
     errors: list[RowError]
 
 
-def accept(new: NewMessage, status: EmbeddingStatus, now: datetime) -> Message:
-    """`new` as the message that will be stored, with an id, an importance and its times."""
+def accept(
+    new: NewMessage, status: EmbeddingStatus, now: datetime, markers: float, settings: Effective
+) -> Message:
+    """`new` as the message that will be stored, with an id, an importance and its times.
+
+    `markers` are those of its content, `settings` its tenant's.
+    """
+    created_at = (new.created_at or now).astimezone(UTC)
+    grounds = Grounds(new.role, created_at, markers, override=new.importance_override)
     return Message(
         id=uuid_utils.compat.uuid7(),
         tenant_id=new.tenant_id,
@@ -95,9 +105,9 @@ def accept(new: NewMessage, status: EmbeddingStatus, now: datetime) -> Message:
         role=new.role,
         content=new.content,
         metadata=new.metadata,
-        importance_score=importance(new.role, new.importance_override),
+        importance_score=importance(grounds, settings, now),
         embedding_status=status,
-        created_at=(new.created_at or now).astimezone(UTC),
+        created_at=created_at,
         updated_at=now,
     )
 

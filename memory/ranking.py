@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from memory.errors import InvalidFieldError
+from memory.recency import recency
 from memory.search import Candidate, Explanation, Hit, SearchRequest, Weights
 from memory.tenants import Effective, check_weights
 
@@ -22,8 +23,6 @@ SEMANTIC_WEIGHTS = Weights(relevance=0.7, importance=0.3, recency=0.0)
 # Each leg gives so many candidates; importance and recency reorder among them.
 CANDIDATES_PER_HIT = 4
 CANDIDATES_MIN = 50
-
-SECONDS_PER_DAY = 86_400.0
 
 
 class Ranked(NamedTuple):
@@ -69,12 +68,6 @@ def weights_of(settings: Effective) -> Weights:
         importance=settings.w_importance / total,
         recency=settings.w_recency / total,
     )
-
-
-def recency(created_at: datetime, now: datetime, half_life_days: float) -> float:
-    """1 for what is said now, a half after `half_life_days`, a quarter after twice that."""
-    age = max(0.0, (now - created_at).total_seconds()) / SECONDS_PER_DAY
-    return float(0.5 ** (age / half_life_days))
 
 
 def lexical_score(candidate: Candidate) -> float | None:

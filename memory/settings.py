@@ -43,6 +43,13 @@ WITHOUT_EFFECT = frozenset(
 ROLE = "(user|assistant|system|tool)"
 TENANT = "[A-Za-z0-9_.-]{1,64}"
 
+IMPORTANCE_WEIGHTS = (
+    "importance_w_role",
+    "importance_w_content",
+    "importance_w_recency",
+    "importance_w_use",
+)
+
 Provider = Literal["onnx", "sentence_transformer", "google_gemini", "openai", "mock"]
 Weight = Annotated[float, Meta(ge=0, le=1000)]
 Days = Annotated[float, Meta(gt=0, le=100_000)]
@@ -202,6 +209,8 @@ def _given(environ: Mapping[str, str], dotenv_file: Path) -> dict[str, str]:
 def _check(settings: Settings) -> None:
     if settings.w_relevance + settings.w_importance + settings.w_recency == 0:
         raise SettingsError("MEMORY_W_RELEVANCE=0: the other weights are 0 too")
+    if all(getattr(settings, name) == 0 for name in IMPORTANCE_WEIGHTS):
+        raise SettingsError("MEMORY_IMPORTANCE_W_ROLE=0: its other weights are 0 too")
     served_queues(settings.worker_queues, variable("worker_queues"))
     user, _, password = settings.flower_auth.partition(":")
     if settings.flower_auth and not (user and password and settings.flower_auth.isascii()):

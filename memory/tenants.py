@@ -4,7 +4,7 @@ import msgspec
 
 from memory.errors import InvalidFieldError
 from memory.lexical.languages import Language
-from memory.settings import Days, Settings, Weight
+from memory.settings import IMPORTANCE_WEIGHTS, Days, Settings, Weight
 
 
 class TenantSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -15,6 +15,11 @@ class TenantSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     w_importance: Weight | None = None
     w_recency: Weight | None = None
     half_life_days: Days | None = None
+    importance_w_role: Weight | None = None
+    importance_w_content: Weight | None = None
+    importance_w_recency: Weight | None = None
+    importance_w_use: Weight | None = None
+    importance_half_life_days: Days | None = None
 
 
 class Effective(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +30,11 @@ class Effective(msgspec.Struct, frozen=True, kw_only=True):
     w_importance: float
     w_recency: float
     half_life_days: float
+    importance_w_role: float
+    importance_w_content: float
+    importance_w_recency: float
+    importance_w_use: float
+    importance_half_life_days: float
 
 
 def effective(settings: Settings, own: TenantSettings) -> Effective:
@@ -42,3 +52,9 @@ def check_weights(settings: Effective) -> None:
     """Raise `InvalidFieldError` when nothing is left to rank by."""
     if settings.w_relevance + settings.w_importance + settings.w_recency == 0:
         raise InvalidFieldError("w_relevance", "is 0, and so are the other weights")
+
+
+def check_importance_weights(settings: Effective) -> None:
+    """Raise `InvalidFieldError` when nothing is left that importance could follow from."""
+    if all(getattr(settings, name) == 0 for name in IMPORTANCE_WEIGHTS):
+        raise InvalidFieldError(IMPORTANCE_WEIGHTS[0], "is 0, and so are its other weights")

@@ -22,13 +22,13 @@ with input as (
     cast(:tenant_id as text[]), cast(:id as uuid[]), cast(:conversation_id as text[]),
     cast(:role as text[]), cast(:content as text[]), cast(:metadata as jsonb[]),
     cast(:importance_score as float8[]), cast(:importance_override as float8[]),
-    cast(:embedding_status as text[]), cast(:created_at as timestamptz[]),
+    cast(:markers as real[]), cast(:embedding_status as text[]), cast(:created_at as timestamptz[]),
     cast(:updated_at as timestamptz[]), cast(:analyser as text[]), cast(:length as int[]),
     cast(:weights as text[]), cast(:keys as text[]), cast(:key as text[]), cast(:digest as bytea[])
   ) with ordinality as input (
     tenant_id, id, conversation_id, role, content, metadata, importance_score,
-    importance_override, embedding_status, created_at, updated_at, analyser, length, weights,
-    keys, key, digest, place)
+    importance_override, markers, embedding_status, created_at, updated_at, analyser, length,
+    weights, keys, key, digest, place)
 ), fresh as (
   insert into idempotency_keys (tenant_id, key, digest, message_ids)
   select tenant_id, key, min(digest), array_agg(id order by place)
@@ -41,9 +41,9 @@ with input as (
 ), stored as (
   insert into messages (
     tenant_id, id, conversation_id, role, content, metadata, importance_score,
-    importance_override, embedding_status, created_at, ingested_at, updated_at)
+    importance_override, markers, embedding_status, created_at, ingested_at, updated_at)
   select tenant_id, id, conversation_id, role, content, metadata, importance_score,
-    importance_override, embedding_status, created_at, updated_at, updated_at
+    importance_override, markers, embedding_status, created_at, updated_at, updated_at
   from input left join fresh using (tenant_id, key)
   where input.key is null or fresh.key is not null
   order by place
@@ -94,7 +94,7 @@ STORED_AS_THEY_ARE = (
 
 
 class NewRow(NamedTuple):
-    """A message to store, as it was asked for and as it will be, with its terms.
+    """A message to store, as it was asked for and as it will be, with its terms and markers.
 
     `key` and `digest` are those of an idempotent request.
     """
@@ -102,6 +102,7 @@ class NewRow(NamedTuple):
     new: NewMessage
     message: Message
     terms: Entry
+    markers: float
     key: str | None
     digest: bytes | None
 
@@ -113,14 +114,15 @@ def insert_parameters(rows: Sequence[NewRow]) -> dict[str, list[Any]]:
         **{name: [getattr(message, name) for message in stored] for name in STORED_AS_THEY_ARE},
         "metadata": [msgspec.json.encode(message.metadata).decode() for message in stored],
         "importance_override": [row.new.importance_override for row in rows],
+        "markers": [row.markers for row in rows],
         **{name: [getattr(row.terms, name) for row in rows] for name in Entry._fields},
         "key": [row.key for row in rows],
         "digest": [row.digest for row in rows],
     }
 
 
-def messages_by_id(tenant_id: str, ids: Sequence[UUID]) -> Select[Any]:
-    """The stored messages of `ids`, in no order; read each with `message_from_row`."""
+def messages_of(tenant_id: str) -> Select[Any]:
+    """The stored messages of a tenant; read each with `message_from_row`."""
     return select(
         messages.c.id,
         messages.c.tenant_id,
@@ -135,9 +137,14 @@ def messages_by_id(tenant_id: str, ids: Sequence[UUID]) -> Select[Any]:
         messages.c.embedding_error,
         messages.c.pinned,
         messages.c.archived_at,
-    ).where(messages.c.tenant_id == tenant_id, messages.c.id.in_(ids))
+    ).where(messages.c.tenant_id == tenant_id)
+
+
+def messages_by_id(tenant_id: str, ids: Sequence[UUID]) -> Select[Any]:
+    """Those of `ids`, in no order."""
+    return messages_of(tenant_id).where(messages.c.id.in_(ids))
 
 
 def message_from_row(row: Row[Any]) -> Message:
-    """The message of a row of `messages_by_id`."""
+    """The message of a row of `messages_of`."""
     return Message(**row._mapping)

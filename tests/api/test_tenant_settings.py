@@ -6,6 +6,7 @@ import httpx
 import pytest
 from sqlalchemy import Connection, text
 
+from memory.settings import IMPORTANCE_WEIGHTS
 from tests.api.answers import JSON, assert_problem
 from tests.api.speaking import Speaker
 
@@ -16,6 +17,11 @@ NOTHING = {
     "w_importance": None,
     "w_recency": None,
     "half_life_days": None,
+    "importance_w_role": None,
+    "importance_w_content": None,
+    "importance_w_recency": None,
+    "importance_w_use": None,
+    "importance_half_life_days": None,
 }
 DEPLOYMENT = {
     "language": "english",
@@ -23,6 +29,11 @@ DEPLOYMENT = {
     "w_importance": 0.05,
     "w_recency": 0.02,
     "half_life_days": 30.0,
+    "importance_w_role": 0.2,
+    "importance_w_content": 0.4,
+    "importance_w_recency": 0.25,
+    "importance_w_use": 0.15,
+    "importance_half_life_days": 30.0,
 }
 ALL = {
     "language": "german",
@@ -30,6 +41,11 @@ ALL = {
     "w_importance": 0.0,
     "w_recency": 1000.0,
     "half_life_days": 0.5,
+    "importance_w_role": 0.0,
+    "importance_w_content": 1000.0,
+    "importance_w_recency": 0.25,
+    "importance_w_use": 2.0,
+    "importance_half_life_days": 365.0,
 }
 JOBS = text("select tenant_id, finished_to::text as reached from term_reindexing")
 
@@ -117,6 +133,9 @@ def test_only_another_language_has_messages_indexed_anew(
         ({"tenant_id": "acme"}, "tenant_id"),
         ({"retention": 1}, "retention"),
         ({"w_relevance": 0, "w_importance": 0, "w_recency": 0}, "w_relevance"),
+        ({"importance_w_use": -1}, "importance_w_use"),
+        ({"importance_half_life_days": 0}, "importance_half_life_days"),
+        (dict.fromkeys(IMPORTANCE_WEIGHTS, 0), "importance_w_role"),
     ],
 )
 def test_a_bad_field_is_named_and_changes_nothing(

@@ -9,10 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memory.importance import Grounds, importance
 from memory.messages import MessageBatch, NewMessage, accept, request_digest
+from memory.settings import Settings
+from memory.tenants import TenantSettings, effective
 from tests.conftest import message
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+DEFAULTS = effective(Settings(), TenantSettings())
 
 
 def decoded(**changes: Any) -> NewMessage:
@@ -111,24 +115,31 @@ def test_the_size_of_a_batch(count: int, allowed: bool) -> None:
 
 def test_an_accepted_message_is_the_one_that_came() -> None:
     new = decoded(metadata={"a": [1]}, content="word for word ")
-    stored = accept(new, "pending", NOW)
+    stored = accept(new, "pending", NOW, 0.5, DEFAULTS)
     for field in ("tenant_id", "conversation_id", "role", "content", "metadata"):
         assert getattr(stored, field) == getattr(new, field)
-    assert (stored.importance_score, stored.embedding_status) == (0.5, "pending")
+    assert stored.importance_score == importance(Grounds("user", NOW, 0.5), DEFAULTS, NOW)
+    assert stored.embedding_status == "pending"
     assert stored.created_at == stored.updated_at == NOW
     assert stored.id.version == 7
 
 
 def test_its_own_importance_and_time_are_kept() -> None:
     new = decoded(importance_override=0.123, created_at="2020-01-01T02:00:00+02:00")
-    stored = accept(new, "completed", NOW)
+    stored = accept(new, "completed", NOW, 0.5, DEFAULTS)
     assert stored.importance_score == 0.123
     assert stored.created_at.isoformat() == "2020-01-01T00:00:00+00:00"
     assert stored.updated_at == NOW
 
 
+def test_what_was_said_long_ago_counts_as_old() -> None:
+    long_ago = decoded(created_at="2020-01-01T00:00:00Z")
+    old, new = (accept(each, "pending", NOW, 0.5, DEFAULTS) for each in (long_ago, decoded()))
+    assert old.importance_score == pytest.approx(new.importance_score - 0.25)
+
+
 def test_ids_come_in_order() -> None:
-    ids = [accept(decoded(), "pending", NOW).id for _ in range(100)]
+    ids = [accept(decoded(), "pending", NOW, 0.5, DEFAULTS).id for _ in range(100)]
     assert ids == sorted(ids)
     assert len(set(ids)) == 100
 

@@ -1,9 +1,11 @@
 """The ranking: its formula, its ties and its bounds."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -19,12 +21,13 @@ from memory.ranking import (
     hit,
     lexical_score,
     rank,
-    recency,
     relevance,
     weights_of,
 )
+from memory.recency import recency
 from memory.search import Candidate, Weights
-from memory.tenants import Effective
+from memory.settings import Settings
+from memory.tenants import Effective, TenantSettings, effective
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -65,8 +68,7 @@ CANDIDATES = st.builds(
     created_at=st.datetimes(timezones=st.just(UTC)),
 )
 SETTINGS = st.builds(
-    Effective,
-    language=st.just("english"),
+    partial(msgspec.structs.replace, effective(Settings(), TenantSettings())),
     w_relevance=WEIGHT,
     w_importance=WEIGHT,
     w_recency=WEIGHT,

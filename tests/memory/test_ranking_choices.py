@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,11 +12,13 @@ from hypothesis import strategies as st
 from memory.errors import InvalidFieldError
 from memory.ranking import Ranked, explained, hit, overridden, rank, relevance, reranked
 from memory.search import Candidate, SearchRequest, Weights
-from memory.tenants import Effective
+from memory.settings import Settings
+from memory.tenants import Effective, TenantSettings, effective
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-TENANT = Effective(
-    language="english", w_relevance=0.8, w_importance=0.1, w_recency=0.1, half_life_days=30.0
+TENANT = effective(
+    Settings(w_relevance=0.8, w_importance=0.1, w_recency=0.1, half_life_days=30.0),
+    TenantSettings(),
 )
 WEIGHTS = Weights(relevance=0.8, importance=0.1, recency=0.1)
 SHARE = st.floats(0, 1)
@@ -76,9 +79,7 @@ def test_something_must_be_left_to_rank_by() -> None:
 
 
 def test_a_wish_completes_settings_that_rank_by_nothing() -> None:
-    idle = Effective(
-        language="english", w_relevance=0, w_importance=0, w_recency=0, half_life_days=1
-    )
+    idle = msgspec.structs.replace(TENANT, w_relevance=0, w_importance=0, w_recency=0)
     assert overridden(idle, request(w_relevance=1.0)).w_relevance == 1
     with pytest.raises(InvalidFieldError):
         overridden(idle, request())

@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from memory.errors import SettingsError
-from memory.settings import SECRETS, Settings, load_settings, split_list, unknown_settings, variable
+from memory.settings import (
+    IMPORTANCE_WEIGHTS,
+    SECRETS,
+    Settings,
+    load_settings,
+    split_list,
+    unknown_settings,
+    variable,
+)
 
 DOCUMENTED = {
     "retention_max_age_days": 30,
@@ -101,6 +109,14 @@ def test_flower_takes_a_user_and_a_password_and_shows_neither(wrong: str) -> Non
     with pytest.raises(SettingsError, match=r"MEMORY_FLOWER_AUTH=.*user:password") as raised:
         load_settings({"MEMORY_FLOWER_AUTH": wrong})
     assert "nter2" not in str(raised.value)
+
+
+def test_importance_needs_a_weight() -> None:
+    zeros = {variable(name): "0" for name in IMPORTANCE_WEIGHTS}
+    for name in IMPORTANCE_WEIGHTS:
+        load_settings(zeros | {variable(name): "0.1"})
+    with pytest.raises(SettingsError, match="MEMORY_IMPORTANCE_W_ROLE"):
+        load_settings(zeros)
 
 
 @pytest.mark.parametrize("field", ["database_url", "redis_url"])
