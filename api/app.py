@@ -11,12 +11,15 @@ from api import (
     admin,
     audit,
     jobs,
+    listing,
     memory,
     messages,
+    pinning,
     policies,
     problems,
     restoring,
     retention,
+    retrying,
     tenant_settings,
 )
 from api.gate import Gate
@@ -28,6 +31,9 @@ from memory.settings import Settings, load_settings, split_list
 
 # With the messages, whose batches have a size of their own, and the metrics, these are all.
 HANDLERS = [
+    listing.list_messages,
+    pinning.pin_message,
+    pinning.unpin_message,
     memory.search,
     memory.search_by_body,
     tenant_settings.get_settings,
@@ -39,6 +45,7 @@ HANDLERS = [
     policies.delete_policy,
     retention.run_retention,
     audit.list_audit,
+    retrying.retry_embeddings,
     jobs.list_jobs,
     jobs.get_job,
     jobs.cancel_job,

@@ -6,6 +6,7 @@ from litestar import Request, Response, post
 
 from api.messages import MessageId, TenantOfMessage, found
 from api.runtime import NamedRuntime
+from api.starting import embed_soon
 from db.queries.retention import RESTORE_MESSAGE
 from db.sessions import tenant_transaction
 from memory.messages import Message
@@ -29,9 +30,7 @@ async def restore_message(
     if restored is None:
         return Response(before, status_code=200)
     await runtime.answers.changed([before.tenant_id])
-    if runtime.publisher:
-        pairs = [(before.tenant_id, before.id)]
-        runtime.publisher.publish(pairs, request.scope["request_id"])  # type: ignore[typeddict-item]
+    embed_soon(request, runtime, before.tenant_id, [before.id])
     if runtime.upkeep:
         runtime.upkeep.wake()
     return Response(await found(request, runtime, message_id, before.tenant_id), status_code=202)

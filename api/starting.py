@@ -1,5 +1,6 @@
-"""Starting long work from a request: the job is a row, and the workers hear of it."""
+"""Starting work from a request: what is to be done is in a row, and the workers hear of it."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +38,17 @@ async def send(runtime: Runtime, job: Job) -> None:
     if runtime.publisher:
         tenant_id = job.tenant_id or ALL_TENANTS
         runtime.later(runtime.publisher.send_job(job.kind, tenant_id, job.id))
+    if runtime.upkeep:
+        runtime.upkeep.wake()
+
+
+def embed_soon(
+    request: Request[Any, Any, Any], runtime: Runtime, tenant_id: str, ids: Sequence[UUID]
+) -> None:
+    """Have pending messages embedded: by the workers, or where there are none by the upkeep."""
+    if runtime.publisher:
+        pairs = [(tenant_id, id_) for id_ in ids]
+        runtime.publisher.publish(pairs, request.scope["request_id"])  # type: ignore[typeddict-item]
     if runtime.upkeep:
         runtime.upkeep.wake()
 

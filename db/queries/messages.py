@@ -121,8 +121,8 @@ def insert_parameters(rows: Sequence[NewRow]) -> dict[str, list[Any]]:
     }
 
 
-def messages_of(tenant_id: str) -> Select[Any]:
-    """The stored messages of a tenant; read each with `message_from_row`."""
+def stored_messages() -> Select[Any]:
+    """Stored messages, to be narrowed down; read each with `message_from_row`."""
     return select(
         messages.c.id,
         messages.c.tenant_id,
@@ -137,14 +137,14 @@ def messages_of(tenant_id: str) -> Select[Any]:
         messages.c.embedding_error,
         messages.c.pinned,
         messages.c.archived_at,
-    ).where(messages.c.tenant_id == tenant_id)
+    )
 
 
 def messages_by_id(tenant_id: str, ids: Sequence[UUID]) -> Select[Any]:
     """Those of `ids`, in no order."""
-    return messages_of(tenant_id).where(messages.c.id.in_(ids))
+    return stored_messages().where(messages.c.tenant_id == tenant_id, messages.c.id.in_(ids))
 
 
 def message_from_row(row: Row[Any]) -> Message:
-    """The message of a row of `messages_of`."""
+    """The message of a row of `stored_messages`."""
     return Message(**row._mapping)

@@ -15,6 +15,10 @@ METHODS = {"get", "post", "put", "patch", "delete"}
 OPERATIONS = {
     ("post", "/v1/messages"),
     ("post", "/v1/messages/batch"),
+    ("get", "/v1/messages"),
+    ("post", "/v1/messages/{message_id}/pin"),
+    ("post", "/v1/messages/{message_id}/unpin"),
+    ("post", "/v1/admin/embeddings/retry"),
     ("get", "/v1/messages/{message_id}"),
     ("post", "/v1/messages/{message_id}/restore"),
     ("get", "/v1/memory/search"),
