@@ -10,6 +10,7 @@ from litestar.di import Provide
 from api import (
     admin,
     audit,
+    embeddings,
     jobs,
     listing,
     memory,
@@ -46,6 +47,9 @@ HANDLERS = [
     retention.run_retention,
     audit.list_audit,
     retrying.retry_embeddings,
+    embeddings.list_models,
+    embeddings.migrate_embeddings,
+    embeddings.drop_embeddings,
     jobs.list_jobs,
     jobs.get_job,
     jobs.cancel_job,

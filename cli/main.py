@@ -20,6 +20,7 @@ COMMANDS = {
     "flower": "cli.parts:flower",
     "reindex": "cli.reindex:reindex",
     "import": "cli.importing:import_files",
+    "embeddings": "cli.embeddings:embeddings",
 }
 WRONG_SETTING = 2
 

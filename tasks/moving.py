@@ -21,7 +21,7 @@ from memory.embedding.protocol import Embedder
 from memory.embedding.recipes import Recipe
 from memory.embedding.select import create_embedder
 from memory.errors import StateConflictError
-from memory.jobs import ALL_TENANTS
+from memory.jobs import ALL_TENANTS, Job
 from memory.rerank.select import create_reranker
 from memory.settings import Settings
 from tasks.base import Task
@@ -54,6 +54,14 @@ def new_move(recipe: Recipe, started_by: str) -> NewJob:
     """The job of a move; one job at a time changes the models of a store."""
     arguments = msgspec.to_builtins(recipe)
     return NewJob("embeddings_migrate", ALL_TENANTS, arguments, started_by, JOB_KEY)
+
+
+def check_same(job: Job, new: NewJob) -> None:
+    """Raise `StateConflictError` when `job`, which changes the models, is to do else than `new`."""
+    if (job.kind, job.arguments) != (new.kind, new.arguments):
+        raise StateConflictError(
+            f"Job {job.id} ({job.kind}) changes the store's models: wait for it, or cancel it."
+        )
 
 
 def migrate_step(resources: Resources, held: Held) -> Values | None:

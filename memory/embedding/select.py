@@ -1,5 +1,6 @@
 """The configured embedding model, and the one that a store holds vectors of."""
 
+from importlib.util import find_spec
 from typing import assert_never
 
 from memory.embedding.google_gemini import GeminiEmbedder
@@ -64,6 +65,16 @@ def embedder_of(settings: Settings, model: StoredModel) -> Embedder:
             f"{model}: {recipe} makes {embedder.model} ({embedder.dimensions} dimensions) here"
         )
     return embedder
+
+
+def check_recipe(settings: Settings, recipe: Recipe) -> None:
+    """Raise `EmbeddingSetupError` when a package or a key for a model is missing here.
+
+    A model that takes long to load is not loaded for it.
+    """
+    slow = recipe.provider == "sentence_transformer" and find_spec("sentence_transformers")
+    if not slow:
+        create_embedder(recipe.applied_to(settings))
 
 
 def _recipe_for(model: StoredModel, wished: Recipe) -> Recipe:
