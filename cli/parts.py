@@ -14,9 +14,8 @@ from cli.part import READY_FILE
 from cli.servers import connection, database
 from db.migrating import migrate as migrate_schema
 from memory.errors import SettingsError
+from memory.queues import served_queues
 from memory.settings import Settings, load_settings, variable
-
-QUEUES = "embeddings,maintenance"
 
 
 @click.command()
@@ -39,15 +38,19 @@ def api() -> None:
 
 
 @click.command()
-def worker() -> None:
+@click.option("--queues", help="What it serves: embeddings, maintenance, or both (the default).")
+def worker(queues: str | None) -> None:
     """Run a Celery worker alone (also: aiml-worker)."""
     settings = _with_broker()
+    served = served_queues(settings.worker_queues if queues is None else queues, "--queues")
     app = celery_app(settings)
     import_module("celery.signals").worker_ready.connect(_note_ready, weak=False)
     app.worker_main(
         [
             "worker",
-            f"--queues={QUEUES}",
+            f"--queues={','.join(served)}",
+            # So that Flower tells two on one machine apart.
+            f"--hostname={served[0] if len(served) == 1 else 'worker'}@%h",
             f"--concurrency={settings.worker_concurrency}",
             "--prefetch-multiplier=1",
             # What workers would tell each other is nothing that we use, and costs a second.
@@ -62,9 +65,7 @@ def worker() -> None:
 def beat() -> None:
     """Run Celery's beat alone; its schedule is in Redis, so several may stand by."""
     settings = _with_broker()
-    celery_app(settings).start(
-        ["beat", "-S", "redbeat.RedBeatScheduler", f"--loglevel={settings.log_level}"]
-    )
+    celery_app(settings).start(["beat", f"--loglevel={settings.log_level}"])
 
 
 @click.command()

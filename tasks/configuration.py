@@ -73,6 +73,7 @@ def beat_configuration(settings: Settings) -> dict[str, Any]:
     """Celery's settings of beat, which keeps its schedule at `settings.redis_url`."""
     return {
         "beat_schedule": beat_schedule(settings),
+        "beat_scheduler": "tasks.beat.Scheduler",
         "beat_max_loop_interval": BEAT_LOOP_SECONDS,
         # Or Celery adds an entry to the schedule that looks after results, which are not kept.
         "result_expires": None,

@@ -19,10 +19,10 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def celery_process(
-    settings: Settings, folder: Path, name: str, *arguments: str
+    settings: Settings, folder: Path, name: str, *arguments: str, app: str = "tasks.celery"
 ) -> ProcessContainer:
     """A process of the `celery` command with the project's application."""
-    command = [sys.executable, "-m", "celery", "-A", "tasks.celery", *arguments]
+    command = [sys.executable, "-m", "celery", "-A", app, *arguments]
     return ProcessContainer(name, command, environment(settings), folder / f"{name}.log")
 
 
@@ -44,7 +44,7 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[CeleryTestWorker]:
 @pytest.fixture
 def beat(settings: Settings, tmp_path: Path) -> Iterator[ProcessContainer]:
     """A beat that keeps the schedule in Redis."""
-    container = celery_process(settings, tmp_path, "beat", "beat", "-S", "redbeat.RedBeatScheduler")
+    container = celery_process(settings, tmp_path, "beat", "beat")
     try:
         yield container
     finally:

@@ -1,6 +1,8 @@
 """Figures of the whole store: measured by a worker, kept in a small table, read by `/metrics`."""
 
-from sqlalchemy import select, text
+from typing import Any
+
+from sqlalchemy import Select, select, text
 
 from db.tables import store_gauges
 
@@ -43,6 +45,6 @@ returning name, label, value
 # So old a figure tells nothing any more.
 STALE_SECONDS = 300
 
-FRESH_GAUGES = select(store_gauges.c.name, store_gauges.c.label, store_gauges.c.value).where(
-    store_gauges.c.measured_at > text(f"now() - make_interval(secs => {STALE_SECONDS})")
-)
+FRESH_GAUGES: Select[Any] = select(
+    store_gauges.c.name, store_gauges.c.label, store_gauges.c.value
+).where(store_gauges.c.measured_at > text(f"now() - make_interval(secs => {STALE_SECONDS})"))

@@ -1,0 +1,192 @@
+"""Beat: one at a time is at work, another takes its place, and Redis has the table as it is now."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import redis
+from celery import Celery
+from redbeat import RedBeatSchedulerEntry
+
+from memory.queues import MAINTENANCE
+from memory.settings import Settings
+from tasks.beat import Scheduler
+from tasks.configuration import celery_configuration
+from tests.processes import ProcessContainer, wait_until
+from tests.workers import celery_process
+
+PREFIX = "memory:redbeat"
+LOCK, TABLE, STATICS = f"{PREFIX}:lock", f"{PREFIX}:schedule", f"{PREFIX}:statics"
+LOCK_SECONDS, LOOP_SECONDS = 3, 1
+QUICK = f"""
+from tasks.celery import app
+app.conf.update(redbeat_lock_timeout={LOCK_SECONDS}, beat_max_loop_interval={LOOP_SECONDS})
+"""
+
+Start = Callable[[str], ProcessContainer]
+
+
+@pytest.fixture
+def broker(settings: Settings) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(settings.redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
+    """Starts a beat whose lock lasts 3 s, and waits until it has the lock or waits for it."""
+    (tmp_path / "quick_beat.py").write_text(QUICK)
+    talkative = msgspec.structs.replace(settings, log_level="DEBUG")
+    begun: list[ProcessContainer] = []
+
+    def begin(name: str) -> ProcessContainer:
+        beat = celery_process(talkative, tmp_path, name, "beat", app="quick_beat")
+        begun.append(beat)
+        wait_until(lambda: "Acquiring lock" in beat.logs(), f"{name} has started")
+        return beat
+
+    yield begin
+    for beat in begun:
+        beat.teardown()
+
+
+def has_lock(beat: ProcessContainer) -> bool:
+    return "Acquired lock" in beat.logs()
+
+
+def sends(broker: redis.Redis) -> Callable[[], bool]:
+    """Whether something was sent since this was called."""
+    before = broker.llen(MAINTENANCE)
+    return lambda: broker.llen(MAINTENANCE) > before
+
+
+def test_another_takes_over_from_one_that_was_killed(start: Start, broker: redis.Redis) -> None:
+    first = start("first")
+    wait_until(sends(broker), "the first sends")
+    second = start("second")
+    # For longer than a lock lasts, which is to say that it is renewed.
+    time.sleep(LOCK_SECONDS + LOOP_SECONDS)
+    assert not has_lock(second)
+    first.kill()
+    killed = time.monotonic()
+    sent = sends(broker)
+    wait_until(lambda: has_lock(second), "the second has the lock")
+    assert time.monotonic() - killed < LOCK_SECONDS + LOOP_SECONDS + 1
+    wait_until(sent, "the second sends", LOOP_SECONDS + 2)
+
+
+def test_one_that_ends_in_order_leaves_no_lock(start: Start, broker: redis.Redis) -> None:
+    first, second = start("first"), start("second")
+    first.kill("SIGTERM")
+    ended = time.monotonic()
+    wait_until(lambda: has_lock(second), "the second has the lock")
+    assert time.monotonic() - ended < LOOP_SECONDS + 1
+    second.kill("SIGTERM")
+    assert not broker.exists(LOCK)
+
+
+def test_a_beat_ends_when_redis_was_emptied_and_works_when_started_again(
+    start: Start, broker: redis.Redis
+) -> None:
+    first = start("first")
+    wait_until(sends(broker), "the first sends")
+    broker.flushall()
+    wait_until(lambda: first.status == "exited", "the first has seen that its lock is gone", 10)
+    assert first.process.returncode == 1
+    again = time.monotonic()
+    start("again")
+    wait_until(sends(broker), "it sends")
+    assert time.monotonic() - again < 10  # 2 s, of which 1 s is the sweep's interval
+
+
+def test_one_that_waited_while_redis_was_emptied_has_the_table(
+    start: Start, broker: redis.Redis, settings: Settings
+) -> None:
+    first, second = start("first"), start("second")
+    first.kill()
+    broker.flushall()
+    wait_until(lambda: has_lock(second), "the second has the lock")
+    wait_until(sends(broker), "the second sends")
+    assert broker.zcard(TABLE) == len(celery_configuration(settings)["beat_schedule"])
+
+
+def written(settings: Settings, **more: Any) -> Celery:
+    """An application whose table, with `more` entries, has been put into Redis."""
+    app = Celery("memory-test", set_as_current=False)
+    app.conf.update(celery_configuration(settings))
+    app.conf.beat_schedule |= more
+    Scheduler(app)
+    return app
+
+
+def entry(app: Celery, name: str) -> Any:
+    return RedBeatSchedulerEntry.from_key(PREFIX + name, app)
+
+
+def ran(app: Celery, name: str, ago: timedelta) -> None:
+    entry(app, name).reschedule(datetime.now(UTC) - ago)
+
+
+def due_in(app: Celery, broker: redis.Redis, name: str) -> float:
+    """Seconds until an entry is sent; 0 when it is due. Beat looks at it by then."""
+    due, seconds = entry(app, name).is_due()
+    looked_at = broker.zscore(TABLE, PREFIX + name)
+    assert looked_at <= time.time() + (0 if due else seconds) + 2
+    return 0 if due else seconds
+
+
+def test_what_is_no_longer_in_the_table_leaves_redis(
+    settings: Settings, broker: redis.Redis
+) -> None:
+    written(settings, **{"former-name": {"task": "sweep_pending", "schedule": timedelta(hours=1)}})
+    assert broker.exists(f"{PREFIX}former-name")
+    names = celery_configuration(settings)["beat_schedule"].keys()
+    written(settings)
+    assert set(broker.keys(f"{PREFIX}*")) == {PREFIX + name for name in names} | {TABLE, STATICS}
+    assert set(broker.zrange(TABLE, 0, -1)) == {PREFIX + name for name in names}
+    assert broker.smembers(STATICS) == names
+
+
+@pytest.mark.parametrize(("before", "after", "due"), [(3_600, 600, 0), (600, 3_600, 1_800)])
+def test_a_changed_interval_counts_from_the_last_run(
+    settings: Settings, broker: redis.Redis, before: int, after: int, due: int
+) -> None:
+    app = written(msgspec.structs.replace(settings, rescore_interval_seconds=before))
+    ran(app, "rescore-importance", timedelta(minutes=30))
+    app = written(msgspec.structs.replace(settings, rescore_interval_seconds=after))
+    assert due_in(app, broker, "rescore-importance") == pytest.approx(due, abs=5)
+    assert entry(app, "rescore-importance").options["expires"] == after
+
+
+def test_retention_goes_from_nightly_to_an_interval_and_back(
+    settings: Settings, broker: redis.Redis
+) -> None:
+    hourly = msgspec.structs.replace(settings, retention_schedule_seconds=3_600)
+    at_three = datetime.now(UTC).replace(hour=3, minute=0, second=0, microsecond=0)
+    at_three += timedelta(days=0 if at_three > datetime.now(UTC) else 1)
+    to_three = (at_three - datetime.now(UTC)).total_seconds()
+
+    app = written(settings)
+    # A new schedule does not begin with a run in the middle of the day.
+    assert due_in(app, broker, "expire-messages") == pytest.approx(to_three, abs=5)
+    app = written(hourly)
+    assert due_in(app, broker, "expire-messages") == pytest.approx(3_600, abs=5)
+    ran(app, "expire-messages", timedelta(minutes=90))
+    assert due_in(app, broker, "expire-messages") == 0
+    ran(app, "expire-messages", timedelta(seconds=0))
+    app = written(settings)
+    assert due_in(app, broker, "expire-messages") == pytest.approx(to_three, abs=5)
+    # Of a night that was missed the run is made up for.
+    ran(app, "expire-messages", timedelta(days=2))
+    assert due_in(written(settings), broker, "expire-messages") == 0
+
+
+def test_a_restart_makes_nothing_due(settings: Settings, broker: redis.Redis) -> None:
+    app = written(settings)
+    ran(app, "purge-jobs", timedelta(minutes=10))
+    app = written(settings)
+    assert due_in(app, broker, "purge-jobs") == pytest.approx(3_000, abs=5)
