@@ -37,8 +37,7 @@ async def answers_of(
     lookups = await asyncio.gather(*(look_up(runtime, search, query) for query in queries))
     if all(kept for _, kept in lookups):
         embedding.cancel()
-        runtime.metrics.searches.inc(len(queries))
-        return [kept for _, kept in lookups if kept]
+        return counted(runtime, asked.tenant_id, [kept for _, kept in lookups if kept])
     found = await embedding
     gate = asyncio.Semaphore(TOGETHER)
 
@@ -55,8 +54,14 @@ async def answers_of(
         if not kept
     ]
     new = iter(await asyncio.gather(*missing))
-    runtime.metrics.searches.inc(len(queries))
-    return [kept or next(new) for _, kept in lookups]
+    return counted(runtime, asked.tenant_id, [kept or next(new) for _, kept in lookups])
+
+
+def counted(runtime: Runtime, tenant_id: str, answers: list[SearchAnswer]) -> list[SearchAnswer]:
+    """`answers`, noted as searches and as uses of the messages in them."""
+    runtime.metrics.searches.inc(len(answers))
+    runtime.uses.note(tenant_id, answers)
+    return answers
 
 
 async def search_of(runtime: Runtime, asked: SearchRequest) -> Search:

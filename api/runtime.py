@@ -20,6 +20,7 @@ from api.problems import UnavailableError
 from api.search_answers import SearchAnswers
 from api.tenants import Tenants
 from api.upkeep import Upkeep
+from api.uses import Uses
 from api.watching import Watch
 from db.engine import api_engine
 from memory.embedding.protocol import Embedder
@@ -72,6 +73,7 @@ class Runtime:
         self.cache = Cache.connect(cache_url) if cache_url else None
         self.answers = SearchAnswers(self.cache, metrics)
         self.tenants = Tenants(self.engine, settings)
+        self.uses = Uses(self.engine, self.tenants)
         self.active = ActiveModel(settings, self.engine, self.backstage.models, self.cache, metrics)
         self.probe: asyncio.Task[bool] | None = None
         self._later: set[asyncio.Task[None]] = set()
@@ -103,6 +105,7 @@ class Runtime:
             self._note(error)
         watching = asyncio.create_task(self._watch_the_store())
         await self.ingest.start()
+        self.uses.start()
         if self.publisher:
             await self.publisher.start()
         if self.upkeep:
@@ -162,6 +165,7 @@ class Runtime:
                 if self.upkeep:
                     await self.upkeep.stop()
                 await self.active.stop()
+                await self.uses.stop()
         if self.cache:
             await self.cache.aclose()
         if self.redis:
