@@ -217,6 +217,8 @@ def test_a_dry_run_counts_what_the_real_run_does(
     expire(resources, run())
     grow_old(owner, 95, list(ids.values())[:20])
     say(speaker, owner, **{f"m{n}": (n % 7) / 10 for n in range(12)})
+    # Old ones that matter less by now, and then there are still too many.
+    matter(owner, 0.2, [ids[name] for name in ("n4", "n6", "n11")])
     policy(owner, "max_messages", 15)
     owner.execute(text("update messages set pinned = true where content in ('n5', 'm3')"))
     wanted = run()
