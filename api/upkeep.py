@@ -1,12 +1,16 @@
-"""The care of the lexical index where no worker runs: messages are embedded inline."""
+"""What beat and the workers do otherwise, where there are none: messages are embedded inline."""
 
 import asyncio
 import contextlib
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
-from tasks.indexing import refresh, reindex_slice
+from api.problems import database_is_away
+from tasks.indexing import refresh
+from tasks.periodic import ALWAYS, TURN_SECONDS, Schedule, Turn
 from tasks.resources import Resources
 
 log = structlog.get_logger(__name__)
@@ -15,10 +19,11 @@ INTERVAL_SECONDS = 15.0
 
 
 class Upkeep:
-    """Does now and then, in a thread, what a worker's tasks do otherwise."""
+    """Does in a thread, turn by turn, what there is to do; then rests until there may be more."""
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
+        self._schedule = Schedule(resources.settings)
         self._grown: set[str] = set()
         self._ending = False
         self._awake = asyncio.Event()
@@ -46,24 +51,40 @@ class Upkeep:
         self._awake.set()
 
     async def _run(self) -> None:
-        while not await self._waited():
-            grown, self._grown = self._grown, set()
+        while not self._ending:
+            more = await asyncio.to_thread(self._round)
+            if not more:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(INTERVAL_SECONDS):
+                        await self._awake.wait()
+            self._awake.clear()
+
+    def _round(self) -> bool:
+        """Give each chore its turn; whether any has more to do."""
+        more = False
+        chores = {"schedule": self._keep_schedule, "statistics": self._refresh_grown}
+        chores |= {task: partial(chore, self._resources) for task, chore in ALWAYS.items()}
+        for name, chore in chores.items():
+            if self._ending:
+                break
             try:
-                await asyncio.to_thread(self._work, grown)
+                more |= chore(Turn(TURN_SECONDS, lambda: self._ending))
             except Exception as error:
-                self._grown |= grown
-                log.warning("upkeep_put_off", reason=type(error).__name__)
+                log.warning("upkeep_put_off", chore=name, reason=type(error).__name__)
+                if database_is_away(error):
+                    return False
+        return more
 
-    async def _waited(self) -> bool:
-        """Whether the end came while this waited."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(INTERVAL_SECONDS):
-                await self._awake.wait()
-        self._awake.clear()
-        return self._ending
+    def _keep_schedule(self, _: Turn) -> bool:
+        self._schedule.keep(self._resources, datetime.now(UTC))
+        return False
 
-    def _work(self, grown: Iterable[str]) -> None:
-        for tenant_id in grown:
-            refresh(self._resources, tenant_id)
-        while not self._ending and reindex_slice(self._resources):
-            pass
+    def _refresh_grown(self, turn: Turn) -> bool:
+        while self._grown and turn.left:
+            tenant_id = self._grown.pop()
+            try:
+                refresh(self._resources, tenant_id)
+            except Exception:
+                self._grown.add(tenant_id)
+                raise
+        return bool(self._grown)

@@ -19,7 +19,7 @@ TASK_MODULES = (
     "tasks.embedding",
     "tasks.indexing",
     "tasks.housekeeping",
-    "tasks.jobs",
+    "tasks.stalled",
     "tasks.retention",
     "tasks.retrying",
     "tasks.measuring",

@@ -74,19 +74,25 @@ def embed_messages(task: Task, messages: dict[str, list[str]], alone: bool = Fal
 @shared_task(name="sweep_pending", base=Task, bind=True)
 def sweep_pending(task: Task) -> None:
     """Send what was committed and not embedded: lost by the broker, or by a worker that died."""
-    attempts = {"max_attempts": task.resources.settings.embedding_max_attempts}
-    scope = {**attempts, "grace": SWEEP_GRACE_SECONDS, "most": SWEEP_MESSAGES}
-    with task.resources.engine.begin() as connection:
-        failed = connection.execute(FAIL_EXHAUSTED, attempts).all()
-        overdue = connection.execute(OVERDUE, scope).all()
-    for row in failed:
-        log.error("embedding_given_up", tenant_id=row.tenant_id, message_id=str(row.id))
+    overdue = overdue_messages(task.resources, SWEEP_GRACE_SECONDS)
     room = max(0, SWEEP_QUEUE_DEPTH - queue_depth(task.app))
     lots = sweep_lots(overdue)[:room]
     for tenant_id, ids, alone in lots:
         send_embedding(task.app, {tenant_id: ids}, alone=alone)
     if overdue:
         log.info("swept", overdue=len(overdue), tasks=len(lots))
+
+
+def overdue_messages(resources: Resources, grace: float) -> Sequence[Row[Any]]:
+    """What is pending, in nobody's hands and older than `grace` seconds; the hopeless end here."""
+    attempts = {"max_attempts": resources.settings.embedding_max_attempts}
+    scope = {**attempts, "grace": grace, "most": SWEEP_MESSAGES}
+    with resources.engine.begin() as connection:
+        failed = connection.execute(FAIL_EXHAUSTED, attempts).all()
+        overdue = connection.execute(OVERDUE, scope).all()
+    for row in failed:
+        log.error("embedding_given_up", tenant_id=row.tenant_id, message_id=str(row.id))
+    return overdue
 
 
 def sweep_lots(overdue: Sequence[Row[Any]]) -> list[tuple[str, list[UUID], bool]]:

@@ -13,27 +13,23 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from celery import shared_task
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid4, uuid7
 
 from db.queries.jobs import (
     ACTIVE_WITH_KEY,
     ADVANCE_JOB,
-    FAIL_EXHAUSTED_JOBS,
     FINISH_JOB,
     INSERT_JOB,
-    PURGE_JOBS,
     PUT_OFF_JOB,
     RELEASE_JOB,
-    STALLED_JOBS,
     TAKE_JOB,
 )
 from memory.errors import JobLostError, MemoryLayerError
 from memory.jobs import ALL_TENANTS, HOPELESS, JobKind
 from tasks.base import Task
 from tasks.resources import Resources
-from tasks.sending import send_again, send_job
+from tasks.sending import send_job
 
 log = structlog.get_logger(__name__)
 
@@ -42,12 +38,7 @@ MAX_ATTEMPTS = 5
 RETRY_DELAY_SECONDS = 5
 # A task that has worked this long leaves the rest to another.
 TASK_ENOUGH_SECONDS = 20
-# What was sent so long ago, and nobody holds, is taken for lost; it may only have waited its turn.
-STALLED_GRACE_SECONDS = 60
-STALLED_JOBS_AT_ONCE = 100
 GOES_ON = "goes on: "
-KEEP_DAYS = 30
-PURGE_AT_ONCE = 5_000
 
 Values = dict[str, Any]
 
@@ -168,13 +159,14 @@ def finish(resources: Resources, held: Held, result: Values) -> None:
     with resources.engine.begin() as connection:
         if connection.scalar(FINISH_JOB, {**held.named, "result": _json(result)}) is None:
             raise JobLostError(f"job {held.id} is no longer this runner's")
-    log.info("job_completed", kind=held.kind, job=str(held.id), tenant_id=held.tenant_id, **result)
+    named = {"kind": held.kind, "job": str(held.id), "tenant_id": held.tenant_id}
+    log.info("job_completed", **named, result=result)
 
 
 def put_off(resources: Resources, held: Held, error: Exception) -> str:
     """Leave the job for later with the reason noted; failed when no try is left or can help."""
     named = isinstance(error, MemoryLayerError)
-    reason = str(error) if named else type(error).__name__
+    reason = (str(error) if named else "") or type(error).__name__
     parameters = {
         **held.named,
         "error": reason,
@@ -207,38 +199,6 @@ def run_job(
     if said.startswith(GOES_ON):
         send_job(task.app, kind, tenant_id, UUID(job_id), said.removeprefix(GOES_ON))
     return said
-
-
-@shared_task(name="restart_stalled_jobs", base=Task, bind=True)
-def restart_stalled_jobs(task: Task) -> str:
-    """Send what nobody works on: lost by the broker, or by a worker that died."""
-    restarted = stalled_jobs(task.resources)
-    for row in restarted:
-        send_job(task.app, row.kind, row.tenant_id, row.id, progress(row))
-    return f"{len(restarted)} restarted"
-
-
-def stalled_jobs(resources: Resources, grace: float = STALLED_GRACE_SECONDS) -> list[Any]:
-    """The active jobs that nobody holds; those that are out of tries end here."""
-    limits = {"max_attempts": MAX_ATTEMPTS}
-    with resources.engine.begin() as connection:
-        failed = connection.execute(FAIL_EXHAUSTED_JOBS, limits).all()
-        scope = {**limits, "grace": grace, "most": STALLED_JOBS_AT_ONCE}
-        stalled = list(connection.execute(STALLED_JOBS, scope))
-    for row in failed:
-        log.error("job_given_up", kind=row.kind, job=str(row.id), tenant_id=row.tenant_id)
-    return stalled
-
-
-@shared_task(name="purge_jobs", base=Task, bind=True)
-def purge_jobs(task: Task) -> str:
-    """Delete jobs that ended over 30 days ago, slice by slice until none is left."""
-    scope = {"days": KEEP_DAYS, "most": PURGE_AT_ONCE}
-    with task.resources.engine.begin() as connection:
-        purged = connection.execute(PURGE_JOBS, scope).rowcount
-    if purged == PURGE_AT_ONCE:
-        send_again(task.app, task.name)
-    return f"{purged} purged"
 
 
 def _json(values: Values) -> str:

@@ -41,13 +41,13 @@ where tenant_id = :tenant_id and id = :id and state in ('queued', 'running')
 returning kind, arguments, position, done, total, started_by, started_at
 """)
 
-# What goes forward has its attempts back.
+# What goes forward has its attempts back. The lease counts from here, not from when the slice began.
 ADVANCE_JOB = text("""
 /* advance_job */
 update jobs
 set position = cast(:position as jsonb), done = :done, total = coalesce(:total, total),
-  lease_until = now() + make_interval(secs => :lease), attempts = 1, error = null,
-  updated_at = now()
+  lease_until = clock_timestamp() + make_interval(secs => :lease), attempts = 1, error = null,
+  updated_at = clock_timestamp()
 where tenant_id = :tenant_id and id = :id and runner = :runner and state = 'running'
 returning id
 """)
@@ -90,13 +90,15 @@ where state in ('queued', 'running') and attempts >= :max_attempts
 returning tenant_id, id, kind
 """)
 
-# Across tenants: the restart of stalled jobs. What was sent not `grace` seconds ago is on its way.
+# Across tenants: the restart of stalled jobs. What was sent not `grace` seconds ago is on its way;
+# what another version does is left to that.
 STALLED_JOBS = text("""
 /* stalled_jobs */
 update jobs set runner = null, lease_until = null, updated_at = now()
 where (tenant_id, id) in (
   select tenant_id, id from jobs
   where state in ('queued', 'running') and attempts < :max_attempts
+    and kind = any(cast(:kinds as text[]))
     and case when lease_until is null then updated_at <= now() - make_interval(secs => :grace)
       else lease_until < now() end
   order by created_at limit :most for update skip locked
@@ -131,6 +133,16 @@ delete from jobs where (tenant_id, id) in (
   where state in ('completed', 'failed', 'cancelled')
     and finished_at < now() - make_interval(days => :days)
   limit :most for update skip locked)
+""")
+
+# For a process that does without beat. A store where the schedule has begun nothing yet counts from
+# its first model: what is done nightly is due after the first night, whoever was up then.
+LAST_SCHEDULED = text("""
+/* last_scheduled */
+select coalesce(
+  (select max(created_at) from jobs where kind = :kind and started_by = :scheduler),
+  (select min(created_at) from embedding_models)
+)
 """)
 
 # Across tenants: health.
