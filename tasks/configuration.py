@@ -58,11 +58,7 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "task_default_queue": MAINTENANCE,
-        "task_routes": {
-            "embed_messages": {"queue": EMBEDDINGS},
-            # It embeds too, and waits its turn behind what is posted meanwhile.
-            "migrate_embeddings": {"queue": EMBEDDINGS},
-        },
+        "task_routes": {"embed_messages": {"queue": EMBEDDINGS}},
         "imports": TASK_MODULES,
         "timezone": "UTC",
         **beat_configuration(settings),

@@ -142,8 +142,10 @@ class Walk:
 
     def note(self, connection: Connection, passed: int) -> None:
         """Note the place; the first round is what the job's progress counts."""
-        position = msgspec.to_builtins(self.place)
-        self.held.advance(connection, position, passed if self.place.round == 1 else 0)
+        done = passed if self.place.round == 1 else 0
+        # What is stored meanwhile is passed too.
+        total = max(self.held.total or 0, self.held.done + done)
+        self.held.advance(connection, msgspec.to_builtins(self.place), done, total)
 
 
 def filled_model(connection: Connection, held: Held, place: Place) -> StoredModel | None:

@@ -32,8 +32,9 @@ from tasks.resources import Resources
 
 log = structlog.get_logger(__name__)
 
-# Shorter than other jobs' turns: what is posted meanwhile waits in the same queue.
-TURN_SECONDS = 3.0
+# A worker takes from its queues in turn, so one that serves both embeds what is posted after this
+# long. In the queue of what is posted, a move would wait for all of it, for ever under load.
+TURN_SECONDS = 2.0
 # A build goes on in a thread, and in the database; a step looks after it so often.
 INDEX_LOOK_SECONDS = 2.0
 INDEX_TRIES = 3

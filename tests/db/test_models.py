@@ -7,7 +7,18 @@ import pytest
 from sqlalchemy import Connection, text
 
 from db.migrating import migration_connection
-from db.models import register_model
+from db.models import (
+    active_model,
+    add_model,
+    all_models,
+    build_index,
+    drop_index,
+    forget_model,
+    index_state,
+    register_model,
+)
+from db.queries.models import index_name
+from memory.embedding.recipes import Recipe
 from memory.errors import ModelMismatchError, SchemaOutdatedError
 
 
@@ -42,3 +53,40 @@ def test_the_first_model_becomes_the_stores_and_another_is_refused(database: str
         register_model(database, "other", 384)
     with pytest.raises(ModelMismatchError, match="MEMORY_EMBEDDING_PROVIDER"):
         register_model(database, "mock", 768)
+
+
+def test_a_model_of_an_earlier_version_is_noted_how_it_is_made(
+    database: str, owner: Connection
+) -> None:
+    owner.execute(
+        text("insert into embedding_models (name, dimensions, active) values ('mock', 3, true)")
+    )
+    assert active_model(database).recipe is None
+    recipe = Recipe(provider="mock", dimensions=3)
+    register_model(database, "mock", 3, recipe)
+    assert active_model(database).recipe == recipe
+    register_model(database, "mock", 3, Recipe(provider="mock", dimensions=4))
+    assert active_model(database).recipe == recipe
+
+
+def test_the_index_of_a_model_can_be_dropped_and_built_while_others_write(
+    database: str, owner: Connection
+) -> None:
+    model_id = register_model(database, "mock", 3)
+    assert index_state(database, model_id) == "valid"
+    drop_index(database, model_id)
+    assert index_state(database, model_id) == "missing"
+    build_index(database, model_id, 3)
+    assert index_state(database, model_id) == "valid"
+    definition = owner.scalar(
+        text("select pg_get_indexdef(cast(:name as regclass))"), {"name": index_name(model_id)}
+    )
+    for part in ("hnsw", "halfvec(3)", "ef_construction='128'", f"model_id = {model_id}"):
+        assert part in definition
+
+
+def test_a_model_that_is_in_use_is_not_forgotten(database: str) -> None:
+    first = register_model(database, "mock", 3)
+    other = add_model(database, "mock", 4, Recipe(provider="mock", dimensions=4))
+    assert (forget_model(database, first), forget_model(database, other.id)) == (False, True)
+    assert [model.id for model in all_models(database)] == [first]
