@@ -107,8 +107,8 @@ def copy_tenant(
                 vector = HalfVector(message.vector)
                 copy.write_row((tenant_id, message.id, model_id, "content", 0, vector))
         with cursor.copy(TERMS) as copy:
-            for row in terms(tenant_id, stored):
-                copy.write_row(row)
+            for entry in terms(tenant_id, stored):
+                copy.write_row(entry)
 
 
 def terms(tenant_id: str, stored: Sequence[Aged]) -> Iterator[tuple[object, ...]]:

@@ -7,7 +7,6 @@ measures searches at rest and during each run, the memory of the processes, and 
 does what the dry run said.
 """
 
-import os
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from typing import Any
 import click
 import httpx
 import numpy as np
-import psutil
+import psutil  # type: ignore[import-untyped]
 import psycopg
 from rich.console import Console
 from rich.table import Table
@@ -44,15 +43,16 @@ AGE_THE_ARCHIVE = "update messages set archived_at = archived_at - interval '91 
 def service(folder: Path) -> Iterator[tuple[httpx.Client, int]]:
     """A whole service on free ports, with a client and the id of its first process."""
     port, flower = (loopback_port(folder / name) for name in ("api.port", "flower.port"))
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("MEMORY_")},
-        "MEMORY_DATA_DIR": str(folder),
-        "MEMORY_API_PORT": str(port),
-        "MEMORY_FLOWER_PORT": str(flower),
-    }
-    command = [sys.executable, "-m", "cli.main", "up"]
+    settings = [
+        f"MEMORY_DATA_DIR={folder}",
+        f"MEMORY_API_PORT={port}",
+        f"MEMORY_FLOWER_PORT={flower}",
+        # Empty is not set: whatever the caller's are, these servers are to be the bench's own.
+        *(f"MEMORY_{name}=" for name in ("DATABASE_URL", "REDIS_URL", "CACHE_URL", "API_KEYS")),
+    ]
+    command = ["env", *settings, sys.executable, "-m", "cli.main", "up"]
     with (folder / "up.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             wait_ready(client)

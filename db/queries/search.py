@@ -93,8 +93,7 @@ matches as materialized (
   select matched.*, row_number() over (order by matched.bm25 desc, matched.message_id) as place
   from lexical_matches(:tenant_id, cast(:terms as int[]), cast(:term_keys as int8[]),
     array(select message_id from dense), :context_share, :k1, :b, :reference, :budget, :fetched,
-    :include_archived
-  ) as matched
+    :include_archived) as matched
   {_messages_of("matched", where)} where true {where}
 ), found as (
   select message_id from dense union select message_id from matches where place <= :most

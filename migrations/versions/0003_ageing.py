@@ -328,9 +328,7 @@ def upgrade() -> None:
     for table, (api, worker) in GRANTED.items():
         named = TENANT_IS_NAMED + (OR_OPERATOR if table in SEEN_BY_OPERATORS else "")
         op.execute(
-            POLICIES.format(
-                table=table, named=named, granted_to_api=api, granted_to_worker=worker
-            )
+            POLICIES.format(table=table, named=named, granted_to_api=api, granted_to_worker=worker)
         )
     for name, arguments in FUNCTIONS_BEFORE.items():
         op.execute(f"drop function {name} ({arguments})")
