@@ -66,6 +66,7 @@ async def fresh_gauges(engine: AsyncEngine) -> Sequence[Row[Any]]:
     """What a worker measured lately; nothing when the database does not answer at once."""
     try:
         async with asyncio.timeout(STORE_SECONDS), engine.connect() as connection:
-            return (await connection.execute(FRESH_GAUGES)).all()
+            rows: Sequence[Row[Any]] = (await connection.execute(FRESH_GAUGES)).all()
+            return rows
     except (SQLAlchemyError, OSError, TimeoutError):
         return []

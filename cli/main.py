@@ -17,7 +17,7 @@ COMMANDS = {
     "api": "cli.parts:api",
     "worker": "cli.parts:worker",
     "beat": "cli.parts:beat",
-    "flower": "cli.parts:flower",
+    "flower": "cli.flower:flower",
     "reindex": "cli.reindex:reindex",
     "import": "cli.importing:import_files",
     "embeddings": "cli.embeddings:embeddings",

@@ -9,7 +9,6 @@ import click
 from sqlalchemy.exc import OperationalError
 
 from cli.errors import StartError
-from cli.lock import prepare_folder
 from cli.part import READY_FILE
 from cli.servers import connection, database
 from db.migrating import migrate as migrate_schema
@@ -41,7 +40,7 @@ def api() -> None:
 @click.option("--queues", help="What it serves: embeddings, maintenance, or both (the default).")
 def worker(queues: str | None) -> None:
     """Run a Celery worker alone (also: aiml-worker)."""
-    settings = _with_broker()
+    settings = with_broker()
     served = served_queues(settings.worker_queues if queues is None else queues, "--queues")
     app = celery_app(settings)
     import_module("celery.signals").worker_ready.connect(_note_ready, weak=False)
@@ -64,29 +63,8 @@ def worker(queues: str | None) -> None:
 @click.command()
 def beat() -> None:
     """Run Celery's beat alone; its schedule is in Redis, so several may stand by."""
-    settings = _with_broker()
+    settings = with_broker()
     celery_app(settings).start(["beat", f"--loglevel={settings.log_level}"])
-
-
-@click.command()
-def flower() -> None:
-    """Run Flower alone, the page that shows workers and tasks."""
-    settings = _with_broker()
-    prepare_folder(settings.data_folder)
-    os.umask(0o077)
-    # In the environment, where other users of the machine cannot read it, unlike arguments.
-    if settings.flower_auth:
-        os.environ["FLOWER_BASIC_AUTH"] = settings.flower_auth
-    celery_app(settings).start(
-        [
-            "flower",
-            f"--address={settings.flower_host}",
-            f"--port={settings.flower_port}",
-            "--max_tasks=10000",
-            "--persistent=True",
-            f"--db={settings.data_folder / 'flower.db'}",
-        ]
-    )
 
 
 def celery_app(settings: Settings) -> Any:
@@ -96,7 +74,8 @@ def celery_app(settings: Settings) -> Any:
     return import_module("tasks.celery").app
 
 
-def _with_broker() -> Settings:
+def with_broker() -> Settings:
+    """The settings of a part that works with the queue; raises `SettingsError` without one."""
     settings = load_settings()
     if not settings.async_embeddings:
         raise SettingsError(

@@ -5,7 +5,8 @@ MemoryLayerError
 ├── EmbeddingError
 │   ├── EmbeddingUnavailableError   the provider cannot answer now; try again later
 │   ├── EmbeddingRejectedError      the provider will not take this text
-│   └── EmbeddingSetupError         a model, package or key is missing
+│   ├── EmbeddingSetupError         a model, package or key is missing
+│   └── NotEmbeddedError            a task ends with messages that it could not embed
 ├── ModelMismatchError          the store's active model is another one
 ├── SchemaOutdatedError         the database's schema is older than this version needs
 ├── InvalidFieldError           a field of a request has a value that it does not take
@@ -14,6 +15,7 @@ MemoryLayerError
 ├── StateConflictError          what is asked does not go with the state that a thing is in
 ├── ArchiveFileError            a file of messages cannot be written or read
 ├── JobLostError                a job was cancelled, or taken over, under its runner
+├── JobStepError                a step of a job failed; the job goes on later, or has failed
 └── IdempotencyError
     ├── IdempotencyConflictError    the key was used with another body
     └── IdempotencyGoneError        what the key created has been deleted since
@@ -42,6 +44,10 @@ class EmbeddingRejectedError(EmbeddingError):
 
 class EmbeddingSetupError(EmbeddingError):
     """A model, package or key that the provider needs is missing; the message says which."""
+
+
+class NotEmbeddedError(EmbeddingError):
+    """Some messages of a task were not embedded; the message says whose, how many and why."""
 
 
 class ModelMismatchError(MemoryLayerError):
@@ -75,6 +81,10 @@ class StateConflictError(MemoryLayerError):
 
 class JobLostError(MemoryLayerError):
     """A job was cancelled, or taken over by another, under its runner."""
+
+
+class JobStepError(MemoryLayerError):
+    """A step of a job failed; the message says why, and whether the job goes on later."""
 
 
 class ArchiveFileError(MemoryLayerError):

@@ -9,7 +9,13 @@ import celery
 import structlog
 from celery.signals import setup_logging, task_postrun, task_prerun, worker_process_init
 
-from memory.errors import EmbeddingSetupError, ModelMismatchError, SchemaOutdatedError
+from memory.errors import (
+    EmbeddingSetupError,
+    JobStepError,
+    ModelMismatchError,
+    NotEmbeddedError,
+    SchemaOutdatedError,
+)
 from memory.logs import configure_logging
 from tasks.resources import Resources
 
@@ -18,6 +24,9 @@ log = structlog.get_logger(__name__)
 
 class Task(celery.Task):  # type: ignore[misc]
     """A task with its process's connections and model at hand."""
+
+    # Failures that are known for what they are: their line is enough, without a traceback in logs.
+    throws = (NotEmbeddedError, JobStepError)
 
     @property
     def resources(self) -> Resources:

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from kombu import Exchange, Queue
+
 from beat_schedule import beat_schedule
-from memory.queues import EMBEDDINGS, MAINTENANCE
+from memory.queues import EMBEDDINGS, MAINTENANCE, QUEUES
 from memory.settings import Settings
 
 # No task runs longer than this: long work is cut into slices that send themselves again.
@@ -57,6 +59,8 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "task_send_sent_event": True,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
+        # Named, so that Flower counts what waits in both, also before a worker serves them.
+        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
         "task_default_queue": MAINTENANCE,
         "task_routes": {"embed_messages": {"queue": EMBEDDINGS}},
         "imports": TASK_MODULES,

@@ -23,11 +23,17 @@ from db.queries.embeddings import (
 from db.queries.models import SHARE_MODELS, WANTED_IDS
 from memory.embedding.batching import embed_contents
 from memory.embedding.protocol import Vectors
-from memory.errors import EmbeddingError, EmbeddingRejectedError, EmbeddingUnavailableError
+from memory.embedding.quoting import without_quotes
+from memory.errors import (
+    EmbeddingError,
+    EmbeddingRejectedError,
+    EmbeddingUnavailableError,
+)
 from tasks.base import Task
 from tasks.indexing import write_contexts
+from tasks.outcome import Failure, Outcome
 from tasks.resources import Resources
-from tasks.sending import queue_depth, send_embedding
+from tasks.sending import queue_depth, send_again, send_embedding
 
 log = structlog.get_logger(__name__)
 
@@ -53,26 +59,31 @@ class Claimed(NamedTuple):
 
 
 @shared_task(name="embed_messages", base=Task, bind=True)
-def embed_messages(task: Task, messages: dict[str, list[str]], alone: bool = False) -> None:
-    """Embed the pending ones of `messages` (tenant to ids), with others that wait beside them."""
+def embed_messages(task: Task, messages: dict[str, list[str]], alone: bool = False) -> str:
+    """Embed the pending ones of `messages` (tenant to ids), with others that wait beside them.
+
+    Raises `NotEmbeddedError` at the end when it failed for some; their rows say so, too.
+    """
     task.resources.check_model()
+    outcome = Outcome()
     enough = time.monotonic() + TASK_ENOUGH_SECONDS
     for tenant_id, named in messages.items():
         left = [UUID(message_id) for message_id in named]
         while left and time.monotonic() < enough:
             claimed = claim(task.resources, tenant_id, left[:CLAIM_MESSAGES], alone)
-            embed_claimed(task.resources, tenant_id, claimed)
+            outcome.note(tenant_id, len(claimed), embed_claimed(task.resources, tenant_id, claimed))
             task.resources.answers.changed(tenant_id)
             if task.resources.growth.add(tenant_id, len(claimed)):
-                task.app.send_task("refresh_statistics", [tenant_id])
+                send_again(task.app, "refresh_statistics", tenant_id, about=tenant_id)
             done = {message.id for message in claimed} or set(left[:CLAIM_MESSAGES])
             left = [message_id for message_id in left if message_id not in done]
         if left:
             send_embedding(task.app, {tenant_id: left}, alone=alone)
+    return outcome.told()
 
 
 @shared_task(name="sweep_pending", base=Task, bind=True)
-def sweep_pending(task: Task) -> None:
+def sweep_pending(task: Task) -> str:
     """Send what was committed and not embedded: lost by the broker, or by a worker that died."""
     overdue = overdue_messages(task.resources, SWEEP_GRACE_SECONDS)
     room = max(0, SWEEP_QUEUE_DEPTH - queue_depth(task.app))
@@ -81,6 +92,7 @@ def sweep_pending(task: Task) -> None:
         send_embedding(task.app, {tenant_id: ids}, alone=alone)
     if overdue:
         log.info("swept", overdue=len(overdue), tasks=len(lots))
+    return f"{len(overdue)} overdue, {len(lots)} tasks sent"
 
 
 def overdue_messages(resources: Resources, grace: float) -> Sequence[Row[Any]]:
@@ -131,22 +143,25 @@ def claim(resources: Resources, tenant_id: str, ids: Sequence[UUID], alone: bool
         return [Claimed(*row) for row in rows]
 
 
-def embed_claimed(resources: Resources, tenant_id: str, claimed: Sequence[Claimed]) -> None:
+def embed_claimed(
+    resources: Resources, tenant_id: str, claimed: Sequence[Claimed]
+) -> Failure | None:
     """Store the vectors of `claimed`, or free each for a later try with the reason noted."""
     if not claimed:
-        return
+        return None
     started = time.perf_counter()
     write_contexts(resources, tenant_id, [message.id for message in claimed])
     try:
         embed_for_all(resources, tenant_id, claimed)
     except EmbeddingRejectedError as error:
         # One of them is at fault; alone, each shows whether it is the one.
-        release(resources, tenant_id, claimed, error, hopeless=len(claimed) == 1, delay=0)
+        hopeless = len(claimed) == 1
+        return release(resources, tenant_id, claimed, error, hopeless=hopeless, delay=0)
     except Exception as error:
-        release(resources, tenant_id, claimed, error)
-    else:
-        took = round((time.perf_counter() - started) * 1000)
-        log.info("embedded", tenant_id=tenant_id, messages=len(claimed), milliseconds=took)
+        return release(resources, tenant_id, claimed, error)
+    took = round((time.perf_counter() - started) * 1000)
+    log.info("embedded", tenant_id=tenant_id, messages=len(claimed), milliseconds=took)
+    return None
 
 
 def embed_for_all(resources: Resources, tenant_id: str, claimed: Sequence[Claimed]) -> None:
@@ -204,11 +219,11 @@ def release(
     *,
     hopeless: bool = False,
     delay: float = RETRY_DELAY_SECONDS,
-) -> None:
+) -> Failure:
     """Free `claimed` for a later try, or fail them when they are `hopeless` or out of tries."""
     reason = str(error) if isinstance(error, EmbeddingError) else type(error).__name__
     with resources.engine.begin() as connection:
-        connection.execute(
+        released = connection.scalars(
             RELEASE_CLAIM,
             {
                 "tenant_id": tenant_id,
@@ -219,5 +234,8 @@ def release(
                 "delay": delay,
                 "max_attempts": resources.settings.embedding_max_attempts,
             },
-        )
-    log.warning("embedding_failed", tenant_id=tenant_id, messages=len(claimed), reason=reason)
+        ).all()
+    # A row may keep what a provider says of its own words; a log may not.
+    shown = without_quotes(reason, (message.content for message in claimed))
+    log.warning("embedding_failed", tenant_id=tenant_id, messages=len(claimed), reason=shown)
+    return Failure(shown, "given up" if "failed" in released else "will be tried again")

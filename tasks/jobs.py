@@ -25,7 +25,7 @@ from db.queries.jobs import (
     RELEASE_JOB,
     TAKE_JOB,
 )
-from memory.errors import JobLostError, MemoryLayerError
+from memory.errors import JobLostError, JobStepError, MemoryLayerError
 from memory.jobs import ALL_TENANTS, HOPELESS, JobKind
 from tasks.base import Task
 from tasks.resources import Resources
@@ -39,6 +39,7 @@ RETRY_DELAY_SECONDS = 5
 # A task that has worked this long leaves the rest to another.
 TASK_ENOUGH_SECONDS = 20
 GOES_ON = "goes on: "
+PUT_OFF, FAILED = "put off", "failed"
 
 Values = dict[str, Any]
 
@@ -177,7 +178,7 @@ def put_off(resources: Resources, held: Held, error: Exception) -> str:
     with resources.engine.begin() as connection:
         state = connection.scalar(PUT_OFF_JOB, parameters)
     log.warning("job_put_off", kind=held.kind, job=str(held.id), reason=reason, exc_info=not named)
-    return f"{state or 'lost'}: {reason}"
+    return f"{PUT_OFF if state == 'running' else state or 'lost'}: {reason}"
 
 
 def progress(job: Any) -> str:
@@ -194,8 +195,13 @@ def run_job(
     job_id: str,
     seconds: float = TASK_ENOUGH_SECONDS,
 ) -> str:
-    """The body of a job's task: work for a while, and send the next task if there is more."""
+    """The body of a job's task: work for a while, and send the next task if there is more.
+
+    Raises `JobStepError` when a step failed, so that the task counts as failed, too.
+    """
     said = work(task.resources, tenant_id, UUID(job_id), step, seconds)
+    if said.startswith((PUT_OFF, FAILED)):
+        raise JobStepError(said)
     if said.startswith(GOES_ON):
         send_job(task.app, kind, tenant_id, UUID(job_id), said.removeprefix(GOES_ON))
     return said

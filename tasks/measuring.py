@@ -11,8 +11,8 @@ from tasks.resources import Resources
 def measure_store(task: Task) -> str:
     """Measure the store for `/metrics`."""
     found = measure(task.resources)
-    kinds = ("messages", "pending_messages", "failed_messages")
-    return ", ".join(f"{found[kind]:,.0f} {kind.replace('_', ' ')}" for kind in kinds)
+    pending, failed = found["pending_messages"], found["failed_messages"]
+    return f"{found['messages']:,.0f} messages, {pending:,.0f} pending, {failed:,.0f} failed"
 
 
 def measure(resources: Resources) -> dict[str, float]:

@@ -16,7 +16,7 @@ TASK_OF: dict[JobKind, str] = {
     "embeddings_drop": "drop_embeddings",
 }
 EVERYBODY = "all tenants"
-TENANTS_SHOWN = 3
+SHOWN = 3
 # A job that has waited so long in the queue has been sent again since.
 JOB_EXPIRES_SECONDS = 300
 
@@ -70,10 +70,17 @@ def shown_as(what: str) -> dict[str, str]:
 
 
 def whose(messages: Mapping[str, Sequence[UUID]]) -> str:
-    """Tenants and how many messages of theirs, such as `acme: 64, globex: 3 and 2 tenants more`."""
-    named = [f"{tenant}: {len(ids)}" for tenant, ids in list(messages.items())[:TENANTS_SHOWN]]
-    more = len(messages) - len(named)
-    return ", ".join(named) + (f" and {more} tenants more" if more else "")
+    """Tenants and how many messages of theirs, such as `acme: 64, globex: 3 messages`."""
+    shown = first_few([f"{tenant}: {len(ids)}" for tenant, ids in messages.items()])
+    if len(messages) > SHOWN:
+        return f"{shown} tenants"
+    return f"{shown} message" + ("" if sum(map(len, messages.values())) == 1 else "s")
+
+
+def first_few(parts: Sequence[str], between: str = ", ") -> str:
+    """The first of `parts`, and how many there are beyond them."""
+    more = len(parts) - SHOWN
+    return between.join(parts[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def queue_depth(app: Celery) -> int:

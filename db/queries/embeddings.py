@@ -110,6 +110,7 @@ set embedding_error = :error, updated_at = now(),
 from unnest(cast(:ids as uuid[]), cast(:versions as int[])) as input (id, version)
 where tenant_id = :tenant_id and messages.id = input.id
   and content_version = input.version and embedding_status = 'pending'
+returning embedding_status
 """)
 
 # Across tenants: the sweep. A new message is left to its own task for `grace` seconds.

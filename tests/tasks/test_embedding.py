@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+import pytest
 from sqlalchemy import Connection, text
 
 from memory.embedding.protocol import Purpose, Vectors
@@ -166,6 +167,28 @@ def test_an_unforeseen_error_is_kept_without_its_words(
     resources.models.use(MODEL, Broken(ValueError("cannot read: my secret")))
     embed_claimed(resources, "acme", claimed)
     assert state(owner, message_id).error == "ValueError"
+
+
+def test_a_reason_that_quotes_the_message_stays_with_the_message(
+    resources: Resources, owner: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    message_id = add_message(owner, content="I fear peanuts in the dark")
+    claimed = claim(resources, "acme", [message_id], False)
+    said = "OpenAI answered 422: 'I fear peanuts in the dark' is too sad"
+    resources.models.use(MODEL, Broken(EmbeddingRejectedError(said)))
+    failure = embed_claimed(resources, "acme", claimed)
+    assert failure is not None
+    assert str(failure).startswith("given up: OpenAI answered 422: ")
+    assert state(owner, message_id).error == said
+    assert "embedding_failed" in caplog.text
+    assert "peanuts" not in caplog.text + str(failure)
+
+
+def test_what_is_done_or_gone_is_no_failure(resources: Resources, owner: Connection) -> None:
+    message_id = add_message(owner)
+    claimed = claim(resources, "acme", [message_id], False)
+    assert embed_claimed(resources, "acme", claimed) is None
+    assert embed_claimed(resources, "acme", []) is None
 
 
 def test_a_long_message_has_a_vector_a_part(resources: Resources, owner: Connection) -> None:
