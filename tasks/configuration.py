@@ -23,6 +23,7 @@ TASK_MODULES = (
     "tasks.housekeeping",
     "tasks.stalled",
     "tasks.retention",
+    "tasks.rescoring",
     "tasks.retrying",
     "tasks.measuring",
     "tasks.statistics",

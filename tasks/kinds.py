@@ -8,15 +8,20 @@ from memory.settings import Settings
 from tasks.dropping import drop_step
 from tasks.jobs import NewJob, Step
 from tasks.moving import migrate_step
+from tasks.rescoring import rescore_step, scheduled_rescoring
 from tasks.retention import expire_step, scheduled_run
 from tasks.retrying import retry_step
 
 STEPS: dict[JobKind, Step] = {
     "retention": expire_step,
+    "rescore": rescore_step,
     "embeddings_retry": retry_step,
     "embeddings_migrate": migrate_step,
     "embeddings_drop": drop_step,
 }
 
 # A job of these is begun when its entry of the schedule is due.
-SCHEDULED: dict[JobKind, Callable[[Settings, datetime], NewJob]] = {"retention": scheduled_run}
+SCHEDULED: dict[JobKind, Callable[[Settings, datetime], NewJob]] = {
+    "retention": scheduled_run,
+    "rescore": scheduled_rescoring,
+}

@@ -33,6 +33,7 @@ OPERATIONS = {
     ("put", "/v1/admin/tenants/{tenant_id}/policy"),
     ("delete", "/v1/admin/tenants/{tenant_id}/policy"),
     ("post", "/v1/admin/retention/run"),
+    ("post", "/v1/admin/importance/run"),
     ("get", "/v1/admin/audit"),
     ("get", "/v1/jobs"),
     ("get", "/v1/jobs/{job_id}"),
