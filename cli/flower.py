@@ -10,9 +10,9 @@ import click
 from cli.lock import prepare_folder
 from cli.parts import celery_app, with_broker
 
-# What runs, for whom, and how it ended; the last two may be long.
-COLUMNS = "name,args,state,received,runtime,worker,result,exception"
-# Of ours, the words of which say it all.
+# What runs, for whom, and how it ended, which may be long.
+COLUMNS = "name,args,state,received,runtime,worker,result"
+# The words of these say it all.
 OWN_ERRORS = re.compile(r"""(?:NotEmbedded|JobStep)Error\((['"])(.*)\1\)""", re.DOTALL)
 QUOTED = re.compile(r"""(['"])(.*)\1""", re.DOTALL)
 
@@ -47,9 +47,8 @@ def flower() -> None:
 
 
 def readable(task: Any) -> Any:
-    """A task as Flower shows it: what it says of itself without the quotes of Python around it."""
-    for field, form in (("result", QUOTED), ("exception", OWN_ERRORS)):
-        written = form.fullmatch(getattr(task, field, None) or "")
-        if written:
-            setattr(task, field, written[2])
+    """A task as Flower shows it: its result is what it says of itself, also when it failed."""
+    said = task.result or task.exception or ""
+    written = (OWN_ERRORS if task.exception else QUOTED).fullmatch(said)
+    task.result = written[2] if written else said
     return task
