@@ -13,13 +13,17 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+import redis
 
 from cli.up import INSTANCE
+from tasks.configuration import BEAT_LOCK_SECONDS, BEAT_LOOP_SECONDS
 from tests.cli.conftest import free_port
 from tests.processes import wait_until
 
 Start = Callable[..., "Up"]
 READY_SECONDS = 60
+# A lock that nobody holds any more lasts so long, and a beat that is started again waits for it.
+TAKEN_OVER = BEAT_LOCK_SECONDS + BEAT_LOOP_SECONDS + 10
 
 
 class Up:
@@ -164,6 +168,30 @@ def test_what_a_killed_supervisor_leaves_is_no_obstacle(start: Start) -> None:
     assert '"total":2' in pasted(again)
     assert again.end(signal.SIGTERM) == 0
     assert again.processes() == {}
+
+
+def test_beat_goes_on_when_its_redis_was_killed_and_when_it_was_emptied(start: Start) -> None:
+    up = start(MEMORY_EMBEDDING_PROVIDER="mock", MEMORY_SWEEP_INTERVAL_SECONDS="1")
+    up.wait_ready()
+    log = up.data / "logs" / "beat.log"
+
+    def sends_again() -> None:
+        before = log.read_text().count("Sending due task")
+        wait_until(
+            lambda: log.read_text().count("Sending due task") > before, "beat sends", TAKEN_OVER
+        )
+
+    sends_again()
+    os.kill(next(pid for pid, line in up.processes().items() if "valkey" in line), signal.SIGKILL)
+    up.wait_said("valkey runs again")
+    sends_again()
+    password = (up.data / "valkey.password").read_text().strip()
+    port = int((up.data / "valkey.port").read_text())
+    with redis.Redis(port=port, password=password) as client:
+        client.flushall()
+    up.wait_said("beat ended with exit code 1")
+    sends_again()
+    assert up.end(signal.SIGTERM) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
