@@ -6,9 +6,12 @@ import pytest
 from celery.schedules import crontab
 from sqlalchemy import Connection, text
 
+from beat_schedule import beat_schedule
 from memory.settings import Settings
-from tasks.periodic import Schedule, Turn, is_due, work_on_jobs
+from tasks.kinds import SCHEDULED, STEPS
+from tasks.periodic import ALWAYS, NOW_AND_THEN, Schedule, Turn, is_due, work_on_jobs
 from tasks.resources import Resources
+from tasks.sending import TASK_OF
 from tests.db.rows import add_job
 
 NIGHTLY = crontab(hour="3", minute="0")
@@ -36,6 +39,15 @@ def store(resources: Resources, owner: Connection) -> Resources:
 def end_jobs(owner: Connection, at: datetime) -> None:
     """The jobs were begun at `at`, and have ended."""
     owner.execute(text("update jobs set state = 'completed', created_at = :at"), {"at": at})
+
+
+def test_what_beat_sends_is_done_here_too() -> None:
+    here = {TASK_OF[kind] for kind in SCHEDULED} | ALWAYS.keys() | NOW_AND_THEN.keys()
+    assert {entry["task"] for entry in beat_schedule(Settings()).values()} == here
+
+
+def test_each_kind_of_job_is_worked_on_here_too() -> None:
+    assert STEPS.keys() == TASK_OF.keys()
 
 
 @pytest.mark.parametrize(
