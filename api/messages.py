@@ -137,6 +137,8 @@ async def store(request: HttpRequest, runtime: Runtime, new: Sequence[NewMessage
         await runtime.answers.changed(analysers)
         if runtime.upkeep:
             runtime.upkeep.note(analysers, len(new))
+            if is_pending(stored):
+                runtime.upkeep.wake()
     if runtime.publisher and not stored.replayed:
         pairs = [(message.tenant_id, message.id) for message in stored.messages]
         runtime.publisher.publish(pairs, request.scope["request_id"])  # type: ignore[typeddict-item]
@@ -167,12 +169,15 @@ async def read_contents(
     return await asyncio.to_thread(read) if many else read()
 
 
+def is_pending(stored: Stored) -> bool:
+    """Whether a vector is still to come: inline, when another model is wanted by now, too."""
+    return any(message.embedding_status == "pending" for message in stored.messages)
+
+
 def answer(runtime: Runtime, stored: Stored, content: Answer) -> Response[Answer]:
     """202 while vectors are still to come, 200 when they are stored with the message."""
     headers = {"Idempotency-Replayed": "true"} if stored.replayed else {}
-    # The store may have moved to another model while these were embedded.
-    pending = any(message.embedding_status == "pending" for message in stored.messages)
-    status = 202 if runtime.settings.async_embeddings or pending else 200
+    status = 202 if runtime.settings.async_embeddings or is_pending(stored) else 200
     return Response(content, status_code=status, headers=headers)
 
 

@@ -63,7 +63,11 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         # Named, so that Flower counts what waits in both, also before a worker serves them.
         "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
         "task_default_queue": MAINTENANCE,
-        "task_routes": {"embed_messages": {"queue": EMBEDDINGS}},
+        "task_routes": {
+            "embed_messages": {"queue": EMBEDDINGS},
+            # It embeds too, and waits its turn behind what was posted meanwhile.
+            "migrate_embeddings": {"queue": EMBEDDINGS},
+        },
         "imports": TASK_MODULES,
         "timezone": "UTC",
         **beat_configuration(settings),

@@ -32,8 +32,8 @@ from tasks.resources import Resources
 
 log = structlog.get_logger(__name__)
 
-# A worker takes from its queues in turn, so one that serves both embeds what is posted after this
-# long. In the queue of what is posted, a move would wait for all of it, for ever under load.
+# What is posted waits so long at most, in the same queue. In a queue of its own a move would get
+# every second turn of a worker that serves both, which is nearly all its time.
 TURN_SECONDS = 2.0
 # A build goes on in a thread, and in the database; a step looks after it so often.
 INDEX_LOOK_SECONDS = 2.0

@@ -23,7 +23,6 @@ from tests.tasks.moves import (
     assert_moved,
     begin,
     dimensions_of,
-    ended,
     go_to,
     held,
     move,
@@ -195,10 +194,7 @@ def test_inline_a_message_gets_the_vector_of_the_new_model_whatever_it_was_embed
         answer = api.post("/v1/messages", json=message())
         posted = answer.json()
         assert (answer.status_code, posted["embedding_status"]) == (202, "pending")
-        assert owner.scalar(STATUS, {"id": posted["id"]}) == "pending"
-        assert dimensions_of(owner, posted["id"]) == []
-        while claimed := claim(resources, "acme", [], False):
-            embed_claimed(resources, "acme", claimed)
+        wait_until(lambda: is_embedded(owner, posted), "it is embedded")
     assert dimensions_of(owner, posted["id"]) == [256]
     assert_moved(owner)
 
@@ -211,15 +207,19 @@ def test_inline_a_message_that_comes_during_a_move_is_found_and_gets_both(
 ) -> None:
     monkeypatch.setattr("api.upkeep.INTERVAL_SECONDS", NEVER)
     with serving(inline_settings) as api:
-        job_id = begin(resources)
-        job = held(resources, job_id)
+        job = held(resources, begin(resources))
         go_to(resources, job, "fill")
-        posted = api.post("/v1/messages", json=message(content="I live in Lisbon.")).json()
+        with monkeypatch.context() as patched:
+            patched.setattr("api.upkeep.Upkeep.wake", lambda _: None)
+            posted = api.post("/v1/messages", json=message(content="I live in Lisbon.")).json()
         assert posted["embedding_status"] == "pending"
         assert by_meaning(Speaker(api, "acme"), "I live in Lisbon.") == ["I live in Lisbon."]
-        while claimed := claim(resources, "acme", [], False):
-            embed_claimed(resources, "acme", claimed)
+        api.post("/v1/messages", json=message(content="I work in Porto."))
+        wait_until(lambda: is_embedded(owner, posted), "it is embedded")
         assert dimensions_of(owner, posted["id"]) == [256, 384]
-        owner.execute(text("update jobs set lease_until = now() - interval '1 s'"))
-        assert ended(resources, job_id).state == "completed"
+        go_to(resources, job, "switched")
     assert_moved(owner)
+
+
+def is_embedded(owner: Connection, posted: dict[str, Any]) -> bool:
+    return owner.scalar(STATUS, {"id": posted["id"]}) == "completed"

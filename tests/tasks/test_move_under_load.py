@@ -85,7 +85,7 @@ class Load:
         Speaker(client, tenant_id).say(content)
         self.posted.append((tenant_id, content))
         # So many as one worker can embed beside a move, on a machine that does all the rest too.
-        time.sleep(0.1)
+        time.sleep(0.25)
 
 
 def found_by_meaning(client: httpx.Client, tenant_id: str, query: str) -> str | None:
