@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Needs Python 3.11 or newer, a POSIX shell and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-extras format lint types check coverage bench-search bench-ageing lock clean
+.PHONY: help run test test-extras format lint types check coverage bench-search bench-ageing bench-moving lock clean
 
 VENV := .venv
 EXTRAS := .venv-extras
@@ -90,6 +90,9 @@ bench-search: $(VENV)/dev.stamp ## measure search: DATASET=path [FORMAT=..] [URL
 
 bench-ageing: $(VENV)/dev.stamp ## measure rescoring and retention under search: DATASET=path
 	$(VENV)/bin/python -m bench.ageing --dataset '$(DATASET)' $(ARGS)
+
+bench-moving: $(VENV)/dev.stamp ## measure a move to another embedding model under load: DATASET=path
+	$(VENV)/bin/python -m bench.moving --dataset '$(DATASET)' $(ARGS)
 
 lock: ## pin the newest packages that the project allows, in requirements/lock.txt
 	@set -e; $(find_python); "$$python" -m venv --clear .venv-lock; \

@@ -20,7 +20,7 @@ from typing import Any
 import click
 import httpx
 import numpy as np
-import psutil
+import psutil  # type: ignore[import-untyped]
 import psycopg
 from rich.console import Console
 from rich.table import Table
