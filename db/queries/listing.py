@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, literal, text, tuple_
+from sqlalchemy import Select, text, tuple_
 
 from db.queries.messages import stored_messages
 from db.tables import messages
@@ -28,15 +28,16 @@ class Wanted(NamedTuple):
 
 
 def messages_page(tenant_id: str, wanted: Wanted, most: int) -> Select[Any]:
-    """At most `most` messages by their ids; read each with `message_from_row`."""
+    """At most `most` messages by their ids; read each with `message_from_row`.
+
+    To be planned for its parameters, or the partial indexes on the status cannot serve it.
+    """
     page = stored_messages()
     if wanted.archived != "include":
         archived = messages.c.archived_at.is_not(None)
         page = page.where(archived if wanted.archived == "only" else ~archived)
     if wanted.embedding_status:
-        # Written out, or the partial indexes on the status cannot serve a plan for any status.
-        status = literal(wanted.embedding_status, literal_execute=True)
-        page = page.where(messages.c.embedding_status == status)
+        page = page.where(messages.c.embedding_status == wanted.embedding_status)
     after = wanted.after or FIRST
     if wanted.conversation_id is not None:
         of_conversation = messages.c.conversation_id == wanted.conversation_id

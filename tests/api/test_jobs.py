@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 from memory.jobs import Job
 from memory.settings import Settings
 from tests.api.answers import assert_problem, moment
+from tests.api.speaking import Speaker
 from tests.conftest import serving
 from tests.db.rows import add_job
 
@@ -171,4 +172,8 @@ def test_a_silent_broker_slows_nobody_who_starts_a_job(
             began = time.monotonic()
             assert api.post(f"/v1/jobs/{job_id}/retry").status_code == 202
             assert time.monotonic() - began < 1
+        # Nor are all threads with the broker.
+        began = time.monotonic()
+        assert Speaker(api, "acme").answer("peanuts")["degraded"] is False
+        assert time.monotonic() - began < 3
     assert {row(owner, job_id)["state"] for job_id in jobs} == {"queued"}

@@ -2,7 +2,6 @@
 
 import pytest
 from sqlalchemy import Connection, text
-from sqlalchemy.dialects import postgresql
 from uuid_utils.compat import uuid7
 
 from db.engine import api_engine
@@ -38,12 +37,11 @@ async def test_a_page_goes_by_its_index(
 ) -> None:
     owner.execute(FILL)
     owner.execute(text("analyze messages"))
-    page = messages_page("tenant-1", wanted, 51).compile(
-        dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}
-    )
     engine = api_engine(settings)
+    page = messages_page("tenant-1", wanted, 51).compile(dialect=engine.dialect)
     async with tenant_transaction(engine, ["tenant-1"], planned=True) as connection:
-        plan = "\n".join(await connection.scalars(text(f"explain {page}")))
+        rows = await connection.exec_driver_sql(f"explain {page}", dict(page.params))
+        plan = "\n".join(rows.scalars())
     await engine.dispose()
     assert f"using {index}" in plan or f"on {index}" in plan, plan
     assert "Seq Scan" not in plan, plan
