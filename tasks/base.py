@@ -17,6 +17,7 @@ from memory.errors import (
     SchemaOutdatedError,
 )
 from memory.logs import configure_logging
+from memory.queues import EMBEDDINGS
 from tasks.resources import Resources
 
 log = structlog.get_logger(__name__)
@@ -46,12 +47,14 @@ def log_as_the_service_does(**_: Any) -> None:
 def warm_up(**_: Any) -> None:
     """Load the model before the first task; end the worker when it must not serve this store.
 
+    Who does not serve the queue of embeddings needs no model, and spares its memory.
     What may pass by itself, such as a database that is down, is left to the tasks.
     """
     resources: Resources = celery.current_app.resources
     try:
-        model = resources.models.active()
-        resources.models.embedder(model).embed(["warm"])
+        model = resources.models.wanted()[0]
+        if EMBEDDINGS in celery.current_app.amqp.queues.consume_from:
+            resources.models.embedder(model).embed(["warm"])
         log.info("worker_ready", model=model.name, model_id=model.id)
     except (EmbeddingSetupError, ModelMismatchError, SchemaOutdatedError) as error:
         log.error("worker_refuses_to_start", reason=str(error))

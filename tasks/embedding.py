@@ -238,4 +238,4 @@ def release(
     # A row may keep what a provider says of its own words; a log may not.
     shown = without_quotes(reason, (message.content for message in claimed))
     log.warning("embedding_failed", tenant_id=tenant_id, messages=len(claimed), reason=shown)
-    return Failure(shown, "given up" if "failed" in released else "will be tried again")
+    return Failure(shown, "given up" if "failed" in released else "put off")

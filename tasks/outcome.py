@@ -36,9 +36,10 @@ class Outcome:
         embedded = [f"{tenant}: {count}" for tenant, count in self._embedded.items() if count]
         lines = [f"{first_few(embedded)} embedded"] if embedded else []
         if self._failed:
+            # First, for a list shows the beginning of a line.
             failed = [
-                f"{tenant}: {count} not embedded, {failure}"
+                f"{tenant}: {count} {failure}"
                 for (tenant, failure), count in self._failed.most_common()
             ]
-            raise NotEmbeddedError("; ".join([*lines, first_few(failed, "; ")]))
+            raise NotEmbeddedError("; ".join([first_few(failed, "; "), *lines]))
         return lines[0] if lines else "nothing left to do"

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import msgspec
+import psutil
 import pytest
 import redis
 from celery import Celery
@@ -74,6 +75,26 @@ def test_a_worker_serves_the_queues_that_it_is_told(
     embedded = text("select embedding_status = 'completed' from messages")
     wait_until(lambda: owner.scalar(embedded), "the message is embedded")
     assert served(app) == {name: {name} for name in WORKERS}
+
+
+@pytest.mark.parametrize("provider", ["onnx"])
+def test_without_embeddings_to_make_no_model_is_loaded(
+    start: Start, settings: Settings, owner: Connection
+) -> None:
+    both = start()
+    wait_until(lambda: "worker_ready" in both.logs(), "the child of the first is ready")
+    assert loaded(both)
+    upkeep = start("--queues", "maintenance")
+    wait_until(lambda: "worker_ready" in upkeep.logs(), "the child of the second is ready")
+    assert not loaded(upkeep)
+
+
+def loaded(worker: ProcessContainer) -> bool:
+    """Whether one of the worker's children has the weights of the model in its memory."""
+    children = psutil.Process(worker.process.pid).children()
+    maps = [entry.path for child in children for entry in child.memory_maps()]
+    assert maps
+    return any(path.endswith("model.safetensors") for path in maps)
 
 
 def test_a_queue_that_is_none_is_one_line() -> None:
