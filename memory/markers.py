@@ -13,21 +13,24 @@ from typing import Literal, NamedTuple
 
 from memory import phrases
 
-Kind = Literal["request", "fact", "exact", "name", "number"]
+Kind = Literal["request", "fact", "event", "exact", "name", "time", "number"]
 
 # How sure each kind makes it that somebody will ask for this.
 WORTH: dict[Kind, float] = {
     "request": 0.8,
     "fact": 0.5,
     "exact": 0.35,
+    "event": 0.3,
     "name": 0.3,
+    "time": 0.25,
     "number": 0.2,
 }
 
 # Words, and what ends a sentence. No part of the pattern can match what another could, so it
 # takes one pass over any text.
-TOKEN = re.compile(r"[^\W_]+(?:['-][^\W_]+)*|[.!?:;\n。！？…]")
+TOKEN = re.compile(r"[^\W_]+(?:['-][^\W_]+)*|[.!?:;\n。！？…,、\uff0c]")
 ENDS = frozenset(".!?:;\n。！？…")
+COMMAS = frozenset(",、\uff0c")
 DIGIT = re.compile(r"\d")
 FIGURE = re.compile(r"[\d@]|://")
 JOINED_DIGITS = re.compile(r"\d[-/.:,]\d")
@@ -51,27 +54,36 @@ FOLDED |= str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "æ": "ae", "œ": "oe
 
 
 class Phrase(NamedTuple):
-    """The words of a phrase after its first two."""
+    """The words of a phrase after its first two; `opens` is one that must begin a clause."""
 
     rest: tuple[str, ...]
     kind: Kind
+    opens: bool = False
 
 
 def _by_first_words() -> dict[str, dict[str, list[Phrase]]]:
     """The phrases by their first word, then by their second, which is empty where there is none."""
     table: dict[str, dict[str, list[Phrase]]] = defaultdict(lambda: defaultdict(list))
-    kinds: tuple[tuple[Kind, str], ...] = (("request", phrases.REQUESTS), ("fact", phrases.FACTS))
-    for kind, text in kinds:
+    tables: tuple[tuple[str, Kind], ...] = (
+        (phrases.REQUESTS, "request"),
+        (phrases.STANDING, "request"),
+        (phrases.FACTS, "fact"),
+        (phrases.EVENTS, "event"),
+        (phrases.TIMES, "time"),
+    )
+    for text, kind in tables:
+        opens = text is phrases.REQUESTS
         for phrase in phrases.spellings(phrases.listed(text)):
             first, second, *rest = (*phrase.split(), "") if " " not in phrase else phrase.split()
-            table[first][second].append(Phrase(tuple(rest), kind))
+            table[first][second].append(Phrase(tuple(rest), kind, opens))
     return {first: dict(seconds) for first, seconds in table.items()}
 
 
 PHRASES = _by_first_words()
 LABELS = phrases.listed(phrases.LABELS)
 IDLE = phrases.listed(phrases.IDLE)
-SUBJECTS = phrases.listed(phrases.SUBJECTS)
+OPENERS = phrases.listed(phrases.OPENERS)
+ASKING = phrases.listed(phrases.ASKING)
 OWN = phrases.listed(phrases.OWN)
 RELATIONS = phrases.listed(phrases.RELATIONS)
 RELATIONS |= {f"{relation}{ending}" for relation in RELATIONS for ending in ("s", "'s")}
@@ -132,15 +144,22 @@ def _said_from(words: Sequence[str], place: int) -> Iterator[Kind]:
 
 def _meant(words: Sequence[str], place: int, end: int, phrase: Phrase) -> bool:
     """Whether a phrase is more than a turn of speech where it stands."""
-    if phrase.kind == "request":
-        return place == 0 or words[place - 1] not in SUBJECTS
-    return end == len(words) or words[end] not in IDLE
+    if phrase.opens:
+        return _begins_a_clause(words, place)
+    return phrase.kind == "time" or end == len(words) or words[end] not in IDLE
+
+
+def _begins_a_clause(words: Sequence[str], place: int) -> bool:
+    before = words[max(0, place - 2) : place]
+    if not before or before[-1] in ENDS or before[-1] in COMMAS or before[-1] in OPENERS:
+        return True
+    return before[-1] == "you" and before[0] in ASKING
 
 
 def _owned(words: Sequence[str], place: int) -> Iterable[str]:
     """What may be the relation that "my" at `place` is about."""
     near = words[place + 1 : place + 1 + RELATION_WITHIN]
-    return itertools.takewhile(lambda word: word not in ENDS, near)
+    return itertools.takewhile(lambda word: word not in ENDS and word not in COMMAS, near)
 
 
 def _has_name(tokens: Sequence[str], words: Sequence[str]) -> bool:
@@ -158,6 +177,9 @@ def _has_name(tokens: Sequence[str], words: Sequence[str]) -> bool:
                 return True
             names = small = 0
             before, inside = "" if word == "\n" else before, False
+            continue
+        if word in COMMAS:
+            in_name = False
             continue
         capital = _capital(token, word)
         if capital and before in NAMING:

@@ -23,7 +23,9 @@ SMALL_TALK = [
     "Can you help me write an email?",
     "What is the weather like today?",
     "Danke, das ist sehr nett von dir",
-    "Ich habe gestern einen Hund gesehen",
+    "Das ist ein schöner Hund",
+    "I got it",
+    "Do you think they don't remember that?",
     "vale, gracias",
     "D'accord, merci",
     "va bene, grazie mille",
@@ -38,6 +40,10 @@ LINES = st.lists(st.sampled_from(SMALL_TALK), min_size=1).map("\n".join)
 WORDS = sorted(
     phrases.listed(phrases.FACTS)
     | phrases.listed(phrases.REQUESTS)
+    | phrases.listed(phrases.STANDING)
+    | phrases.listed(phrases.EVENTS)
+    | phrases.listed(phrases.TIMES)
+    | phrases.listed(phrases.OPENERS)
     | phrases.listed(phrases.RELATIONS)
     | phrases.listed(phrases.OWN)
     | {"Anna", "Bo", "named", "3", "May", "kg", ":", ".", "it", "a@b.c", "important", "well", "ß"}
@@ -59,7 +65,19 @@ TEXTS = st.text(max_size=80) | st.lists(st.sampled_from(WORDS), max_size=12).map
         ("We've decided to rewrite the parser", {"fact"}),
         ("My two younger sisters came by", {"fact"}),
         ("my dog's leash is red", {"fact"}),
-        ("I met McDonald at New York", {"name"}),
+        ("Hey Claude, remember that it is red", {"request", "name"}),
+        ("Could you remember that it is red?", {"request"}),
+        ("Das Brot nicht vergessen!", {"request"}),
+        ("We went hiking", {"event"}),
+        ("the roof leaked two weeks ago", {"time"}),
+        ("I met her last week", {"event", "time"}),
+        ("Ich habe gestern einen Hund gesehen", {"event", "time"}),
+        ("Nous avons acheté un piano la semaine dernière", {"event", "time"}),
+        ("Ayer estuvimos en la playa", {"event", "time"}),
+        ("Ieri abbiamo visto il mare", {"event", "time"}),
+        ("Ontem fizemos pão", {"event", "time"}),
+        ("Gisteren waren we thuis", {"time"}),
+        ("she saw McDonald in New York", {"name"}),
         ("we use PostgreSQL", {"name"}),
         ("Dr. Smith will call", {"name"}),
         ("Это Анна, я встретил Ивана вчера", {"name"}),
