@@ -52,6 +52,24 @@ def test_forward_back_and_forward_again_with_rows(empty_database: str) -> None:
         connection.execute(ROWS)
 
 
+def test_before_the_archive_the_archived_were_live(empty_database: str) -> None:
+    migrate(empty_database)
+    with psycopg.connect(empty_database) as connection:
+        connection.execute(ROWS)
+        connection.execute("update messages set archived_at = now(), embedding_status = 'archived'")
+    with migration_connection(empty_database) as connection:
+        move(connection, "downgrade", "0002")
+    with psycopg.connect(empty_database) as connection:
+        assert connection.execute(
+            "select embedding_status, archived_at from messages"
+        ).fetchone() == (
+            "pending",
+            None,
+        )
+        # Its words are wanted in the live index again.
+        assert connection.execute("select tenant_id from term_reindexing").fetchall() == [("acme",)]
+
+
 def test_roles_survive_a_downgrade_for_the_databases_that_share_them(empty_database: str) -> None:
     migrate(empty_database)
     with migration_connection(empty_database) as connection:
