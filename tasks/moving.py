@@ -8,6 +8,7 @@ verification; then the switch is one transaction.
 
 import threading
 import time
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -16,7 +17,7 @@ from celery import shared_task
 from db.models import active_model, add_model, build_index, index_state
 from db.queries.audit import INSERT_RECORD, record_parameters
 from db.queries.models import ACTIVATE, BEGIN_FILLING, CHANGE_MODELS, DEACTIVATE, JOB_KEY
-from db.queries.moving import LIVE_MESSAGES
+from db.queries.moving import LIVE_MESSAGES, WAITED
 from memory.embedding.protocol import Embedder
 from memory.embedding.recipes import Recipe
 from memory.embedding.select import create_embedder
@@ -27,13 +28,12 @@ from memory.settings import Settings
 from tasks.base import Task
 from tasks.expiring import seconds_since
 from tasks.filling import Place, Walk, filled_model
-from tasks.jobs import Held, NewJob, Values, run_job
+from tasks.jobs import TASK_ENOUGH_SECONDS, Held, NewJob, Values, run_job
 from tasks.resources import Resources
 
 log = structlog.get_logger(__name__)
 
-# What is posted waits so long at most, in the same queue. In a queue of its own a move would get
-# every second turn of a worker that serves both, which is nearly all its time.
+# What is posted waits so long in the same queue, or as long as the move has waited for it.
 TURN_SECONDS = 2.0
 # A build goes on in a thread, and in the database; a step looks after it so often.
 INDEX_LOOK_SECONDS = 2.0
@@ -48,7 +48,15 @@ MOST_ROUNDS = 10
 @shared_task(name="migrate_embeddings", base=Task, bind=True)
 def migrate_embeddings(task: Task, tenant_id: str, job_id: str) -> str:
     """Work on a move to another embedding model."""
-    return run_job(task, "embeddings_migrate", migrate_step, tenant_id, job_id, TURN_SECONDS)
+    seconds = turn_seconds(task.resources, UUID(job_id))
+    return run_job(task, "embeddings_migrate", migrate_step, tenant_id, job_id, seconds)
+
+
+def turn_seconds(resources: Resources, job_id: UUID) -> float:
+    """How long a turn may be: half of a worker's time is a move's, whatever waits in its queue."""
+    with resources.engine.begin() as connection:
+        waited = connection.scalar(WAITED, {"id": job_id}) or 0.0
+    return min(TASK_ENOUGH_SECONDS, max(TURN_SECONDS, waited))
 
 
 def new_move(recipe: Recipe, started_by: str) -> NewJob:

@@ -6,9 +6,18 @@ of millions than in one of thousands.
 
 from sqlalchemy import text
 
+from memory.jobs import ALL_TENANTS
+
 # Across tenants: how much there is to walk through.
 LIVE_MESSAGES = text("/* live_messages */ select count(*) from messages where archived_at is null")
 ALL_MESSAGES = text("/* all_messages */ select count(*) from messages")
+
+# The seconds since anybody worked on a move.
+WAITED = text(f"""
+/* waited */
+select cast(extract(epoch from now() - updated_at) as float8) from jobs
+where tenant_id = '{ALL_TENANTS}' and id = :id
+""")  # noqa: S608 - our own text only; values are parameters
 
 WINDOW = """tenant_id = :tenant_id and id > :after
   and (cast(:upto as uuid) is null or id <= cast(:upto as uuid))"""

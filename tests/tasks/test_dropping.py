@@ -88,6 +88,14 @@ def test_what_searches_may_use_stays(
     assert dimensions_of(owner, message_id) == [256, 384]
 
 
+def test_a_model_of_an_earlier_version_was_active_too(
+    resources: Resources, owner: Connection
+) -> None:
+    owner.execute(text("update embedding_models set activated_at = null"))
+    move(resources)
+    assert "less than 30 s ago" in ended(resources, begin_drop(resources), drop_step).error
+
+
 def test_a_half_filled_model_is_dropped_whole(resources: Resources, owner: Connection) -> None:
     ids = [add_message(owner) for _ in range(100)]
     while claimed := claim(resources, "acme", ids, False):
@@ -97,6 +105,7 @@ def test_a_half_filled_model_is_dropped_whole(resources: Resources, owner: Conne
     go_to(resources, job, "judge")
     owner.execute(CANCEL_JOB, {"tenant_id": "*", "id": job_id})
     assert ended(resources, begin_drop(resources, NEW), drop_step).result["vectors"] == 100
+    assert [each.id for each in all_models(resources.settings.database_url)] == [OLD]
     late = add_message(owner)
     embed_claimed(resources, "acme", claim(resources, "acme", [late], False))
     assert dimensions_of(owner, late) == dimensions_of(owner, ids[0]) == [384]

@@ -15,7 +15,7 @@ from memory.errors import EmbeddingRejectedError, EmbeddingUnavailableError
 from memory.settings import Settings
 from tasks.embedding import claim, embed_claimed
 from tasks.jobs import work
-from tasks.moving import migrate_step
+from tasks.moving import migrate_step, turn_seconds
 from tasks.resources import Resources
 from tests.db.rows import add_message
 from tests.memory.embedding import fake_api
@@ -282,6 +282,18 @@ def test_what_comes_between_the_end_of_a_move_and_its_second_beginning_is_moved_
     owner.execute(RETRY_JOB, {"tenant_id": "*", "id": first})
     assert ended(resources, first).state == "completed"
     assert_moved(owner)
+
+
+@pytest.mark.parametrize(("waited", "seconds"), [(0, 2), (7, 7), (300, 20)])
+def test_a_turn_is_as_long_as_the_wait_for_it(
+    resources: Resources, owner: Connection, waited: int, seconds: float
+) -> None:
+    job_id = begin(resources)
+    owner.execute(
+        text("update jobs set updated_at = now() - make_interval(secs => :waited)"),
+        {"waited": waited},
+    )
+    assert turn_seconds(resources, job_id) == pytest.approx(seconds, abs=0.5)
 
 
 def test_of_two_moves_at_once_there_is_one(resources: Resources) -> None:
