@@ -1,6 +1,8 @@
 """The table of periodic tasks."""
 
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from celery import Celery
@@ -11,6 +13,7 @@ from memory.settings import Settings
 from tasks.configuration import BEAT_LOCK_SECONDS, BEAT_LOOP_SECONDS, celery_configuration
 
 TAKES_OVER_WITHIN = 30
+PAGE = Path(__file__).parents[1] / "docs" / "running.md"
 USUAL = beat_schedule(Settings())
 
 
@@ -82,3 +85,8 @@ def test_another_beat_takes_over_in_time() -> None:
     assert BEAT_LOCK_SECONDS + BEAT_LOOP_SECONDS < TAKES_OVER_WITHIN
     # A lock that is not renewed once, or twice, is not lost yet.
     assert BEAT_LOCK_SECONDS > 3 * BEAT_LOOP_SECONDS
+
+
+def test_what_runs_when_is_documented() -> None:
+    written = re.findall(r"^\| `(\w+)` \| (?:every|hourly|nightly)", PAGE.read_text(), re.MULTILINE)
+    assert sorted(written) == sorted(entry["task"] for entry in USUAL.values())

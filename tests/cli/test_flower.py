@@ -148,6 +148,8 @@ def test_one_can_tell_what_ran_for_whom_and_what_failed(
     assert any("given up" in page for page in pages)
     for shown in (*pages, str(rows(settings)), worker.logs(), flower.logs()):
         assert "peanuts" not in shown
+    # A failure that is known for what it is is a line in the log.
+    assert "Traceback" not in worker.logs()
 
 
 def test_it_remembers_what_it_saw(

@@ -1,5 +1,6 @@
 """Beat: one at a time is at work, another takes its place, and Redis has the table as it is now."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,18 +11,24 @@ import msgspec
 import pytest
 import redis
 from celery import Celery
+from pytest_celery import CeleryTestWorker
 from redbeat import RedBeatSchedulerEntry
+from sqlalchemy import Connection, text
 
+from beat_schedule import beat_schedule
 from memory.queues import MAINTENANCE
 from memory.settings import Settings
 from tasks.beat import Scheduler
 from tasks.configuration import celery_configuration
+from tests.db.rows import add_message
 from tests.processes import ProcessContainer, wait_until
 from tests.workers import celery_process
 
 PREFIX = "memory:redbeat"
 LOCK, TABLE, STATICS = f"{PREFIX}:lock", f"{PREFIX}:schedule", f"{PREFIX}:statics"
 LOCK_SECONDS, LOOP_SECONDS = 3, 1
+PENDING = text("select count(*) from messages where embedding_status = 'pending'")
+JOB_ERRORS = text("select error from jobs where state <> 'completed' or error is not null")
 QUICK = f"""
 from tasks.celery import app
 app.conf.update(redbeat_lock_timeout={LOCK_SECONDS}, beat_max_loop_interval={LOOP_SECONDS})
@@ -112,6 +119,28 @@ def test_one_that_waited_while_redis_was_emptied_has_the_table(
     wait_until(lambda: has_lock(second), "the second has the lock")
     wait_until(sends(broker), "the second sends")
     assert broker.zcard(TABLE) == len(celery_configuration(settings)["beat_schedule"])
+
+
+def test_each_task_may_be_sent_twice(
+    settings: Settings, worker: CeleryTestWorker, owner: Connection
+) -> None:
+    add_message(owner, age=100)
+    add_message(owner, status="failed")
+    table = beat_schedule(Settings()).values()
+    with Celery("memory-test", set_as_current=False) as app:
+        app.conf.update(celery_configuration(settings))
+        for entry in [*table, *table]:
+            app.send_task(entry["task"], **entry["options"])
+
+    def times(task: str, ended: str) -> int:
+        return len(re.findall(rf"Task {task}\[\S+\] {ended}", worker.logs()))
+
+    for entry in table:
+        task = entry["task"]
+        wait_until(lambda task=task: times(task, "succeeded") >= 2, f"{task} has run twice")
+        assert times(task, "raised") == 0
+    wait_until(lambda: owner.scalar(PENDING) == 0, "what was pending is embedded")
+    assert owner.scalars(JOB_ERRORS).all() == []
 
 
 def written(settings: Settings, **more: Any) -> Celery:
