@@ -40,7 +40,7 @@ def flower() -> None:
             "--purge_offline_workers=86400",
             "--persistent=True",
             # It is saved when Flower ends, too; this is for a Flower that is killed.
-            "--state_save_interval=60000",
+            "--state_save_interval=300000",
             f"--db={settings.data_folder / 'flower.db'}",
         ]
     )
