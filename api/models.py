@@ -15,7 +15,7 @@ from db.queries.models import ACTIVE_ID
 from memory.embedding.protocol import Embedder
 from memory.embedding.recipes import StoredModel
 from memory.embedding.remote import RemoteEmbedder
-from memory.errors import EmbeddingSetupError
+from memory.errors import EmbeddingSetupError, MemoryLayerError
 from memory.rerank.protocol import Reranker, RerankerName
 from memory.rerank.select import create_reranker
 from memory.settings import Settings
@@ -104,7 +104,9 @@ class ActiveModel:
             await self._change(await asyncio.to_thread(self._models.active), self.current)
             self.behind = ""
         except Exception as error:
-            reason = f"The store's new model cannot be used here: {error}"
+            known = isinstance(error, MemoryLayerError)
+            why = str(error) if known else type(error).__name__
+            reason = f"The store's new model cannot be used here: {why}"
             if reason != self.behind:
                 log.error("model_not_followed", reason=reason)
             self.behind = reason

@@ -1,17 +1,19 @@
 """The store's embedding models: which they are, moving to another, dropping an old one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import click
+import msgspec
 
 from cli.jobs import Job, carry_out
 from cli.servers import connection, database
 from db.models import all_models
 from memory.embedding.recipes import StoredModel, droppable, read_recipe
 from memory.embedding.select import check_recipe
-from memory.settings import load_settings
+from memory.settings import Settings, load_settings
 from tasks.dropping import drop_step, new_drop
 from tasks.moving import migrate_step, new_move
 
@@ -51,11 +53,11 @@ def migrate(model: str, dimensions: int | None, no_wait: bool, here: bool) -> No
     Search goes on with the old model until each message has a vector of the new one. What an
     earlier try has done is not done again.
     """
-    settings = connection(load_settings())
     recipe = read_recipe(model, dimensions)
-    check_recipe(settings, recipe)
-    job = Job(new_move(recipe, STARTED_BY), migrate_step, f"Moving to {recipe}", moved)
-    carry_out(settings, job, wait=not no_wait, here=here)
+    with store(load_settings(), here=here) as settings:
+        check_recipe(settings, recipe)
+        job = Job(new_move(recipe, STARTED_BY), migrate_step, f"Moving to {recipe}", moved)
+        carry_out(settings, job, wait=not no_wait, here=here)
 
 
 @embeddings.command()
@@ -64,10 +66,24 @@ def migrate(model: str, dimensions: int | None, no_wait: bool, here: bool) -> No
 @waiting
 def drop(model: str, dimensions: int | None, no_wait: bool, here: bool) -> None:
     """Drop the vectors and the index of MODEL, which is not the active one."""
-    settings = connection(load_settings())
-    found = droppable(all_models(settings.database_url), model, dimensions, datetime.now(UTC))
-    job = Job(new_drop(found, STARTED_BY), drop_step, f"Dropping {found}", dropped)
-    carry_out(settings, job, wait=not no_wait, here=here)
+    with store(load_settings(), here=here) as settings:
+        models = all_models(settings.database_url)
+        found = droppable(models, model, dimensions, datetime.now(UTC))
+        job = Job(new_drop(found, STARTED_BY), drop_step, f"Dropping {found}", dropped)
+        carry_out(settings, job, wait=not no_wait, here=here)
+
+
+@contextmanager
+def store(settings: Settings, *, here: bool) -> Iterator[Settings]:
+    """`settings` with the servers' URLs. For work that is done here a database is enough.
+
+    So the way to another model is open where the service does not start for want of the old one.
+    """
+    if here:
+        with database(settings) as url:
+            yield msgspec.structs.replace(settings, database_url=url)
+    else:
+        yield connection(settings)
 
 
 def described(model: StoredModel) -> str:

@@ -21,10 +21,10 @@ ALL_MODELS = select(embedding_models).order_by(embedding_models.c.id)
 ACTIVE_MODEL = select(embedding_models).where(embedding_models.c.active)
 ACTIVE_ID = text("/* active_id */ select id from embedding_models where active")
 
-# The lock is held to the end of the transaction. As a statement of its own: what the next one
-# reads was committed by whoever had it before.
-SHARE_MODELS = text("/* share_models */ select pg_advisory_xact_lock_shared(7165030116)")
-CHANGE_MODELS = text("/* change_models */ select pg_advisory_xact_lock(7165030116)")
+# The lock, whose key is the word "model", is held to the end of the transaction. It is a statement
+# of its own, so that the next one reads what was committed by whoever had it before.
+SHARE_MODELS = text("/* share_models */ select pg_advisory_xact_lock_shared(469786060140)")
+CHANGE_MODELS = text("/* change_models */ select pg_advisory_xact_lock(469786060140)")
 
 WANTED_IDS = text("/* wanted_ids */ select id from embedding_models where active or filling")
 

@@ -109,3 +109,17 @@ def test_a_move_that_fails_says_why(settings: Settings, resources: Resources) ->
         there = msgspec.structs.replace(settings, openai_base_url=provider.url)
         said = refused(there, "migrate", "openai", "--here")
     assert "Moving to openai: failed. OpenAI answered 401" in said
+
+
+def test_the_way_is_open_from_a_model_that_cannot_be_had_any_more(
+    settings: Settings, resources: Resources, owner: Connection
+) -> None:
+    remote = ["migrate", "openai", "--dimensions", "8"]
+    with fake_api.serving() as provider:
+        there = msgspec.structs.replace(settings, openai_base_url=provider.url)
+        assert run(there, *remote, "--here").exit_code == 0
+    # Neither key nor address is left, nor a broker; no worker would start.
+    alone = msgspec.structs.replace(settings, redis_url="")
+    result = run(alone, "migrate", "mock", "--dimensions", "256", "--here")
+    assert result.exit_code == 0, result.output
+    assert_moved(owner)
