@@ -60,7 +60,7 @@ def test_no_such_path(shared: httpx.Client, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("GET", "/v1/messages", "POST"),
+        ("PUT", "/v1/messages", "POST"),
         ("PUT", "/v1/messages", "POST"),
         ("DELETE", "/v1/memory/search", "GET"),
         ("GET", "/v1/messages/batch", "POST"),

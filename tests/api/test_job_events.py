@@ -105,7 +105,7 @@ def test_more_watch_than_the_database_takes_connections(
         crowd = [threading.Thread(target=watch, args=(api, jobs[n % 3])) for n in range(60)]
         for each in crowd:
             each.start()
-        wait_until(lambda: len(told) == 60, "all watch")
+        wait_until(lambda: len(told) == 60 and all(told), "all have heard how it stands")
         assert len(api.get("/v1/jobs").json()["items"]) == 3
         for job_id in jobs:
             set_job(owner, job_id, state="completed")
