@@ -14,6 +14,7 @@ from api.openapi import documented_body
 from api.runtime import NamedRuntime, Runtime
 from api.starting import start, who
 from db.queries.models import ALL_MODELS, models_from_rows
+from db.sessions import operator_transaction
 from memory.embedding.recipes import Recipe, StoredModel, droppable
 from memory.embedding.select import check_recipe
 from memory.errors import EmbeddingSetupError, InvalidFieldError
@@ -115,8 +116,8 @@ async def started(runtime: Runtime, new: NewJob) -> Response[Job]:
 
 
 async def models_of(runtime: Runtime) -> list[StoredModel]:
-    """The models of the store."""
-    async with runtime.engine.connect() as connection:
+    """The models of the store; who fills one stands in the jobs, which an operator sees."""
+    async with operator_transaction(runtime.engine) as connection:
         return models_from_rows((await connection.execute(ALL_MODELS)).all())
 
 

@@ -17,7 +17,6 @@ from db.tables import embedding_models
 from memory.embedding.recipes import Recipe, StoredModel
 from memory.jobs import ALL_TENANTS
 
-ALL_MODELS = select(embedding_models).order_by(embedding_models.c.id)
 ACTIVE_MODEL = select(embedding_models).where(embedding_models.c.active)
 ACTIVE_ID = text("/* active_id */ select id from embedding_models where active")
 
@@ -34,6 +33,11 @@ _ABANDONED = f"""filling and not exists (
   select from jobs where jobs.tenant_id = '{ALL_TENANTS}' and jobs.unique_key = '{JOB_KEY}'
     and jobs.kind = 'embeddings_migrate' and jobs.state in ('queued', 'running'))"""
 _COLUMNS = ", ".join(column.name for column in embedding_models.columns)
+
+ALL_MODELS = text(f"""
+/* all_models */
+select {_COLUMNS}, {_ABANDONED} as abandoned from embedding_models order by id
+""")  # noqa: S608 - our own text only
 
 WANTED_MODELS = text(f"""
 /* wanted_models */
@@ -153,21 +157,22 @@ class _Setting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def model_from_row(row: Row[Any]) -> StoredModel:
-    """The model of a row of `embedding_models`."""
+    """The model of a row of `embedding_models`, which may say that nobody fills it any more."""
     setting = msgspec.json.decode(row.setting or "{}", type=_Setting)
     recipe = row.provider and msgspec.convert(
         {"provider": row.provider, "model": setting.model, "dimensions": setting.dimensions}, Recipe
     )
+    filling = row.filling and not row._mapping.get("abandoned", False)
     return StoredModel(
         id=row.id,
         name=row.name,
         dimensions=row.dimensions,
         active=row.active,
-        filling=row.filling,
+        filling=filling,
         recipe=recipe,
         created_at=row.created_at,
         activated_at=row.activated_at,
-        filled_by=setting.filled_by if row.filling else None,
+        filled_by=setting.filled_by if filling else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ from memory.settings import Settings
 from tasks.moving import migrate_step
 from tasks.resources import Resources
 from tests.api.answers import assert_problem
-from tests.tasks.moves import SMALLER, begin, held, move
+from tests.tasks.moves import SMALLER, begin, go_to, held, move
 
 PATH = "/v1/admin/embeddings"
 LONG_AGO = text("update embedding_models set activated_at = now() - interval '31 s' where active")
@@ -66,6 +67,14 @@ def test_a_move_is_a_job(api: httpx.Client, resources: Resources) -> None:
     assert ("mock", 256, "inactive") in states
     assert ("mock", 256, "filling") in states
     assert models(api) == [("mock", 384, "inactive"), ("mock", 256, "active")]
+
+
+def test_a_move_that_is_cancelled_fills_nothing(api: httpx.Client, resources: Resources) -> None:
+    job_id = migrate(api, dimensions=256).json()["id"]
+    go_to(resources, held(resources, UUID(job_id)), "fill")
+    assert models(api)[-1] == ("mock", 256, "filling")
+    assert api.post(f"/v1/jobs/{job_id}/cancel").status_code == 200
+    assert models(api)[-1] == ("mock", 256, "inactive")
 
 
 def test_a_second_wish_for_the_same_is_the_same_job(api: httpx.Client) -> None:
