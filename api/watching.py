@@ -61,14 +61,18 @@ class Watch:
         watcher = Watcher(job)
         self._watchers.add(watcher)
         try:
+            told: Job | None = job
             yield job
-            while watcher.job and not watcher.job.ended and not self._ending:
+            # By what was told, not by what is known: it may have ended while the first was sent.
+            while told and not told.ended and not self._ending:
                 if self._reader is None or self._reader.done():
                     self._reader = asyncio.create_task(self._read())
                 if not await watcher.heard():
                     yield None
-                elif watcher.job and not self._ending:
-                    yield watcher.job
+                    continue
+                told = watcher.job
+                if told and not self._ending:
+                    yield told
         finally:
             self._watchers.discard(watcher)
 
@@ -89,12 +93,14 @@ class Watch:
     async def _read(self) -> None:
         while self._watchers:
             await asyncio.sleep(POLL_SECONDS)
+            # Who comes while this reads was not asked about.
+            asked = list(self._watchers)
             try:
-                found = await self._jobs({watcher.id for watcher in self._watchers})
+                found = await self._jobs({watcher.id for watcher in asked})
             except (SQLAlchemyError, OSError) as error:
                 log.warning("watched_jobs_not_read", reason=type(error).__name__)
                 continue
-            for watcher in self._watchers:
+            for watcher in asked:
                 watcher.tell(found.get(watcher.id))
 
     async def _jobs(self, ids: Iterable[UUID]) -> dict[UUID, Job]:

@@ -61,7 +61,6 @@ def test_no_such_path(shared: httpx.Client, path: str) -> None:
     ("method", "path", "allowed"),
     [
         ("PUT", "/v1/messages", "POST"),
-        ("PUT", "/v1/messages", "POST"),
         ("DELETE", "/v1/memory/search", "GET"),
         ("GET", "/v1/messages/batch", "POST"),
         ("POST", "/v1/admin/health", "GET"),
