@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, event, text
 
 from db.queries.jobs import CANCEL_JOB, INSERT_JOB
 from memory.errors import EmbeddingSetupError, EmbeddingUnavailableError, JobLostError
@@ -33,6 +33,19 @@ ROW = text("select * from jobs where id = cast(:id as uuid)")
 END_LEASE = text("update jobs set lease_until = now() - interval '1 second'")
 LEASE = text("select extract(epoch from lease_until - updated_at) from jobs")
 STATUSES = text("select embedding_status, count(*) from messages group by 1")
+# What refers to the message is looked for when the transaction commits.
+BREAK_COMMIT = text("""
+alter table messages add constraint breaks unique (tenant_id, id, embedding_status);
+create table commit_breaks (
+  tenant_id text collate "C",
+  id uuid,
+  status text,
+  foreign key (tenant_id, id, status) references messages (tenant_id, id, embedding_status)
+    deferrable initially deferred
+);
+insert into commit_breaks
+select tenant_id, id, embedding_status from messages where content = 'note 15';
+""")
 SOON = 60.0
 
 
@@ -77,7 +90,7 @@ def failed(owner: Connection, monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
 
 def test_a_job_is_done_slice_by_slice(resources: Resources, owner: Connection) -> None:
     job_id = add_job(owner)
-    run(resources, job_id, counting(3))
+    assert run(resources, job_id, counting(3)) == "completed: 3 of 3"
     job = row(owner, job_id)
     assert (job.state, job.done, job.total, job.position) == ("completed", 3, 3, {"at": 2})
     assert job.result["counted"] == 3
@@ -162,7 +175,7 @@ def test_cancelled_in_the_middle_it_stops_and_the_slice_is_undone(
             owner.execute(CANCEL_JOB, {"tenant_id": "acme", "id": held.id})
         return retry_step(resources, held)
 
-    run(resources, job_id, step)
+    assert run(resources, job_id, step) == "cancelled, or another's"
     assert statuses(owner) == {"failed": 20, "pending": 10}
     job = row(owner, job_id)
     assert (job.state, job.done, job.error, job.result) == ("cancelled", 10, None, None)
@@ -219,16 +232,14 @@ def test_of_an_unexpected_error_the_row_has_no_words(
 def test_a_failed_slice_leaves_nothing_behind(
     resources: Resources, owner: Connection, failed: list[UUID]
 ) -> None:
-    """What a slice did and the note of it are in one transaction."""
+    """What a slice did and the note of it are in one transaction, which fails as it commits."""
     job_id = add_job(owner)
-    owner.execute(
-        text("alter table jobs add constraint breaks check (done <= 10 or state <> 'running')")
-    )
+    owner.execute(BREAK_COMMIT)
     run(resources, job_id, retry_step)
     assert statuses(owner) == {"failed": 20, "pending": 10}
     job = row(owner, job_id)
     assert (job.done, job.error) == (10, "IntegrityError")
-    owner.execute(text("alter table jobs drop constraint breaks"))
+    owner.execute(text("drop table commit_breaks"))
     owner.execute(END_LEASE)
     run(resources, job_id, retry_step)
     assert row(owner, job_id).result == {"retried": 30}
@@ -253,6 +264,22 @@ def test_of_one_key_one_job_is_active(resources: Resources, owner: Connection) -
         assert (again == first) is (state == "running")
         if again != first:
             set_job(owner, again, state="completed")
+
+
+def test_a_key_that_is_free_in_the_last_moment_is_taken(
+    resources: Resources, owner: Connection
+) -> None:
+    new = NewJob("rescore", "acme", {}, "test", "key")
+    first = start(resources.engine, new)
+
+    def end(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "active_with_key" in statement:
+            set_job(owner, first, state="completed")
+
+    event.listen(resources.engine, "before_cursor_execute", end)
+    second = start(resources.engine, new)
+    assert second != first
+    assert row(owner, second).state == "queued"
 
 
 @pytest.mark.parametrize("commits", [True, False])

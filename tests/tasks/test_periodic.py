@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 from beat_schedule import beat_schedule
 from memory.settings import Settings
 from tasks.kinds import SCHEDULED, STEPS
-from tasks.periodic import ALWAYS, NOW_AND_THEN, Schedule, Turn, is_due, work_on_jobs
+from tasks.periodic import ALWAYS, NOW_AND_THEN, Schedule, Turn, is_due
 from tasks.resources import Resources
 from tasks.sending import TASK_OF
 from tests.db.rows import add_job
@@ -125,11 +125,3 @@ def test_a_turn_is_over_with_its_time_and_with_the_end() -> None:
     assert Turn(60, ending=lambda: False).left > 50
     assert Turn(0, ending=lambda: False).left == 0
     assert Turn(60, ending=lambda: True).left == 0
-
-
-def test_a_job_of_another_version_is_left_to_it(store: Resources, owner: Connection) -> None:
-    job_id = add_job(owner)
-    owner.execute(text("update jobs set kind = 'of_tomorrow'"))
-    assert work_on_jobs(store, Turn(1, ending=lambda: False)) is False
-    row = owner.execute(text("select id, state, attempts from jobs")).one()
-    assert (str(row.id), row.state, row.attempts) == (job_id, "queued", 0)

@@ -158,6 +158,12 @@ def test_what_nobody_works_on_is_sent_once(
     assert stalled_jobs(resources) == []
 
 
+def test_a_job_of_another_version_is_left_to_it(resources: Resources, owner: Connection) -> None:
+    add_job(owner, kind="rescore", updated_at=ago(STALLED_GRACE_SECONDS + 1))
+    owner.execute(text("update jobs set kind = 'of_tomorrow'"))
+    assert stalled_jobs(resources) == []
+
+
 def test_a_job_that_kills_its_workers_fails(resources: Resources, owner: Connection) -> None:
     job_id = add_job(owner)
     for attempt in range(MAX_ATTEMPTS):
