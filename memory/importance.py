@@ -71,7 +71,7 @@ def importance(grounds: Grounds, settings: Effective, now: datetime) -> float:
     # A tenant's zeros may have met other zeros since they were checked.
     if total == 0:
         return 0.5
-    return min(1.0, sum(weight * part for weight, part in parts) / total)  # Rounding may pass it.
+    return sum(weight * part for weight, part in parts) / total
 
 
 def content(markers: float, rarity: float | None) -> float:

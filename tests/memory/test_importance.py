@@ -1,8 +1,10 @@
 """Importance: its formula, its bounds, and what makes it more or less."""
 
 import math
+import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import get_args
 
 import msgspec
@@ -159,6 +161,7 @@ def test_uses_halve_with_time() -> None:
         ([10_000] * 5, 10_000, 0),
         ([1, 1], 10_000, 0.4),
         ([1, 100], 10_000, 0.3),
+        ([10_000, 10_000, 10_000, 10_000, 10_000, 1], 10_000, 0.2),
         ([], 10_000, 0),
         ([1] * 5, 1, 0),
         ([1] * 5, 0, 0),
@@ -225,12 +228,21 @@ def test_small_talk_that_search_returns_stays_longer() -> None:
     assert aged(MAX_AGE + 1, "ok thanks", rarity=0.1, uses=3.0) > THRESHOLD
 
 
-def stays(role: str, marked: float, known: float, uses: float = 0.0) -> float:
-    """The age in days at which a message passes the threshold, infinite if it never does."""
-    rest = importance(
-        Grounds(role, datetime.min.replace(tzinfo=UTC), marked, known, uses), DEFAULTS, NOW
-    )
-    if rest >= THRESHOLD:
+def stays(text: str, role: str, known: float) -> float:
+    """The age in days at which an unused message passes the threshold; infinite for never."""
+    rest = aged(1e5, text, role, rarity=known)
+    if rest > THRESHOLD:
         return math.inf
     share = (THRESHOLD - rest) / DEFAULTS.importance_w_recency
-    return -DEFAULTS.importance_half_life_days * math.log2(min(1.0, share))
+    return -DEFAULTS.importance_half_life_days * math.log2(share)
+
+
+def test_the_page_says_how_long_a_message_stays() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-it-works.md").read_text()
+    rows = re.findall(
+        r"^\| (.+?) \| (\w+) \| (0\.\d) \| (?:(\d+) days|for good) \|", page, re.MULTILINE
+    )
+    assert len(rows) > 10
+    for text, role, known, days in rows:
+        told = float(days) if days else math.inf
+        assert stays(text, role, float(known)) == pytest.approx(told, abs=0.5), text
