@@ -100,11 +100,10 @@ def rescore_step(resources: Resources, held: Held) -> Values | None:
 
 def choose(connection: Connection, held: Held, place: Place) -> bool:
     """Go on to the next tenant; False when there is none."""
-    if not held.position and held.about_all:
-        place.counted_since = connection.scalar(LAST_WALK, {"tenant_id": ALL_TENANTS})
     following: str | None = held.tenant_id if not place.tenant else None
     if held.about_all:
         following = connection.scalar(NEXT_TENANT, {"after": place.tenant})
+        place.counted_since = connection.scalar(LAST_WALK, {"tenant_id": ALL_TENANTS})
     if following is None:
         return False
     place.tenant = following

@@ -217,13 +217,20 @@ def test_what_is_archived_is_left_alone(
 
 
 def test_markers_of_another_time_are_read_from_the_content(
-    speaker: Speaker, owner: Connection, resources: Resources, now: datetime
+    speaker: Speaker,
+    owner: Connection,
+    resources: Resources,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     id_ = speaker.say(FACT)
     owner.execute(text("update messages set markers = null, importance_score = 0.1"))
     rescore(resources, now)
     assert row(owner, id_).markers == pytest.approx(markers(FACT))
     assert row(owner, id_).importance_score > 0.5
+    # Known ones are not: a content is read once.
+    monkeypatch.setattr("tasks.rescoring.markers", lambda _: pytest.fail("read again"))
+    rescore(resources, now + 60 * DAY)
 
 
 def test_slices_are_bounded_and_miss_nothing(
@@ -296,6 +303,18 @@ def test_words_are_counted_anew_where_the_counts_are_new(
     assert owner.scalar(unknown) == 0
     rescore(resources, now + 60 * DAY, counted_since=now)
     assert owner.scalar(known) > before
+
+
+def test_a_small_tenant_is_counted_each_time(
+    speaker: Speaker, owner: Connection, resources: Resources, now: datetime
+) -> None:
+    id_ = speaker.say("bees make honey daily")
+    rescore(resources, now, counted_since=now)
+    assert row(owner, id_).rarity == 0
+    for number in range(20):
+        speaker.say(f"note {number}")
+    rescore(resources, now + 60 * DAY, counted_since=datetime.now(UTC) + DAY)
+    assert row(owner, id_).rarity == pytest.approx(rarity([1, 1, 1, 1], 21))
 
 
 def test_a_small_tenant_is_counted_as_far_as_so_many_words_reach(
