@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from cli.postgres import stored_url
 REST_SECONDS = 30
 BATCH_MESSAGES = 500
 POST_PAUSE_SECONDS = 0.1
-SETTLE_SECONDS = 120
+SETTLE_SECONDS = 600
 PENDING = "select count(*) from messages where embedding_status <> 'completed'"
 OF_FILLING = """select count(*) from message_embeddings
   where model_id = (select id from embedding_models where filling)"""
@@ -201,8 +201,10 @@ def store(
 def kill_worker(parent: int) -> None:
     """SIGKILL the worker and its children; the supervisor starts another."""
     for process in psutil.Process(parent).children(recursive=True):
-        if "worker" in process.cmdline():
-            process.send_signal(signal.SIGKILL)
+        # A child is gone by itself when its parent was.
+        with suppress(psutil.Error):
+            if "worker" in process.cmdline():
+                process.send_signal(signal.SIGKILL)
 
 
 def number_of(connection: psycopg.Connection[Any], statement: str) -> int:
