@@ -41,7 +41,7 @@ where tenant_id = :tenant_id and id = :id and state in ('queued', 'running')
 returning kind, arguments, position, done, total, started_by, started_at
 """)
 
-# What goes forward has its attempts back. The lease counts from here, not from when the slice began.
+# What goes forward has its attempts back. The lease counts from here, not from the slice's begin.
 ADVANCE_JOB = text("""
 /* advance_job */
 update jobs
