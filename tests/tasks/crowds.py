@@ -10,7 +10,7 @@ def say_many(speaker: Speaker) -> None:
     for start in range(0, COUNTED_FROM, 500):
         speaker.say_all(
             [
-                message(content=f"bees n{n % 7} m{n % 50} k{n} l{n}")
+                message(content=f"bees n{n % 7} m{n % 50} k{n} l{n}", metadata={"place": n % 5})
                 for n in range(start, start + 500)
             ]
         )

@@ -155,6 +155,9 @@ def test_an_override_stays_exact(
         rescore(resources, now + days * DAY)
         assert row(owner, id_).embedding_status == "completed"
         assert row(owner, id_).importance_score == override
+    owner.execute(text("update messages set importance_score = abs(importance_score - 0.001)"))
+    rescore(resources, now + 400 * DAY)
+    assert row(owner, id_).importance_score == override
 
 
 def test_an_override_that_is_set_meanwhile_wins(
@@ -243,6 +246,9 @@ def test_slices_are_bounded_and_miss_nothing(
     monkeypatch.setattr("tasks.rescoring.SLICE_MESSAGES", 3)
     ids = [UUID(speaker.say(f"note {number}")) for number in range(6)]
     speaker.say("another's", tenant_id="globex")
+    # The last one lies first on the disk.
+    for id_ in reversed(ids):
+        owner.execute(text("update messages set metadata = '{}' where id = :id"), {"id": id_})
     done = rescore(resources, now)
     assert done == [Slice(ids[2], 3, 3), Slice(ids[5], 3, 3), Slice(None, 0, 0)]
     speaker.say("one more")
