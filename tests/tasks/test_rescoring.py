@@ -248,7 +248,7 @@ def test_slices_are_bounded_and_miss_nothing(
     speaker.say("another's", tenant_id="globex")
     # The last one lies first on the disk.
     for id_ in reversed(ids):
-        owner.execute(text("update messages set metadata = '{}' where id = :id"), {"id": id_})
+        owner.execute(text("update messages set conversation_id = 'd' where id = :id"), {"id": id_})
     done = rescore(resources, now)
     assert done == [Slice(ids[2], 3, 3), Slice(ids[5], 3, 3), Slice(None, 0, 0)]
     speaker.say("one more")
