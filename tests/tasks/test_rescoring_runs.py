@@ -116,6 +116,7 @@ def test_counts_that_the_last_run_has_seen_are_not_looked_at_again(
     ended(resources, begin(resources, everybody()))
     assert owner.scalar(known) == 0
     owner.execute(text("update term_statistics set refreshed_at = now()"))
+    owner.execute(OTHER_RUN)
     owner.execute(wrong)
     ended(resources, begin(resources, everybody()))
     assert owner.scalar(known) == COUNTED_FROM
@@ -147,6 +148,10 @@ def test_kept_answers_end_where_a_score_has_changed(speaker: Speaker, resources:
     assert speaker.answer("bees")["cached"]
 
 
+OTHER_RUN = text("""
+insert into jobs (tenant_id, id, kind, state, started_by, started_at)
+values ('*', gen_random_uuid(), 'retention', 'completed', 'test', now() + interval '1 day')
+""")
 KNOWN = text("select count(*) from messages where rarity is not null")
 WAITING = text(
     "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
