@@ -27,12 +27,15 @@ def listed(api: httpx.Client, **parameters: Any) -> list[str]:
     return contents(page(api, **parameters)["items"])
 
 
-def test_messages_are_listed_as_they_came_page_by_page(speaker: Speaker) -> None:
+@pytest.mark.parametrize("narrowed", [{}, {"conversation_id": "c-1"}])
+def test_messages_are_listed_as_they_came_page_by_page(
+    speaker: Speaker, narrowed: dict[str, str]
+) -> None:
     ids = speaker.say_all([message(content=f"note {n}") for n in range(5)])
     pages: list[list[str]] = []
     after = None
     while not pages or after:
-        parameters = {"tenant_id": speaker.tenant_id, "limit": 2}
+        parameters = {"tenant_id": speaker.tenant_id, "limit": 2, **narrowed}
         answer = page(speaker.api, **parameters, **({"after": after} if after else {}))
         pages.append([item["id"] for item in answer["items"]])
         after = answer["next"]
