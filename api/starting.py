@@ -9,6 +9,7 @@ from litestar import Request
 from api.runtime import Runtime
 from db.queries.jobs import job_from_row, jobs_by_id
 from db.sessions import operator_transaction
+from memory.access import Caller
 from memory.errors import JobNotFoundError
 from memory.jobs import ALL_TENANTS, Job
 from tasks.jobs import NewJob, start_job
@@ -16,7 +17,8 @@ from tasks.jobs import NewJob, start_job
 
 def who(request: Request[Any, Any, Any]) -> str:
     """Who asks, for records: `local`, or `key` and the first 8 digits of the key's SHA-256."""
-    return str(request.scope["caller"])  # type: ignore[typeddict-item]
+    caller: Caller = request.scope["caller"]  # type: ignore[typeddict-item]
+    return caller.name
 
 
 async def start(runtime: Runtime, new: NewJob, *, send_now: bool = True) -> Job:

@@ -31,7 +31,7 @@ SECRETS = frozenset(
     }
 )
 # An empty value of these means "off"; of all others, "not set".
-EMPTY_IS_A_VALUE = frozenset({"global_rate_limit", "tenant_rate_limit"})
+EMPTY_IS_A_VALUE = frozenset({"global_rate_limit", "tenant_rate_limit", "auth_failure_limit"})
 # Read and checked, so that a `.env` written for them starts, but without effect so far.
 WITHOUT_EFFECT = frozenset(
     {
@@ -69,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     environment: str = "development"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     metrics_enabled: bool = True
+    metrics_public: bool = True
     data_dir: str = ""
 
     database_url: str = ""
@@ -85,8 +86,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     batch_max_bytes: Positive = 16 * 1_048_576
     content_max_chars: Positive = 100_000
     request_timeout_seconds: Seconds = 30.0
+    request_max_in_flight: Positive = 512
+    trusted_proxies: str = ""
     global_rate_limit: str = "200/minute"
     tenant_rate_limit: str = "120/minute"
+    tenant_message_limit: str = ""
+    key_rate_limit: str = ""
+    auth_failure_limit: str = "20/5 minutes"
 
     async_embeddings: bool = True
     embedding_provider: Provider = "onnx"

@@ -10,7 +10,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from api.gate import host_name
+from api.door import host_name
 from memory.settings import Settings
 from tests.api.answers import assert_problem
 from tests.conftest import message, serving
