@@ -22,7 +22,7 @@ from api.tenants import Tenants
 from api.upkeep import Upkeep
 from api.uses import Uses
 from api.watching import Watch
-from db.engine import api_engine
+from db.engine import api_engine, side_engine
 from memory.embedding.protocol import Embedder
 from memory.errors import (
     EmbeddingSetupError,
@@ -52,6 +52,8 @@ class Runtime:
         self.metrics = metrics
         self.started = time.monotonic()
         self.engine: AsyncEngine = api_engine(settings)
+        # For probes and keys, which must be seen to however busy the other connections are.
+        self.side_engine: AsyncEngine = side_engine(settings)
         # For the work of tasks that is done here, in threads.
         self.backstage = Resources(settings)
         self.ingest = Ingest(self.engine)
@@ -171,6 +173,7 @@ class Runtime:
         if self.redis:
             await self.redis.aclose()
         await self.engine.dispose()
+        await self.side_engine.dispose()
         await asyncio.to_thread(self.backstage.close)
 
 

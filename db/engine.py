@@ -11,6 +11,7 @@ Role = Literal["memory_api", "memory_worker"]
 
 CONNECT_TIMEOUT_SECONDS = 5
 POOL_TIMEOUT_SECONDS = 5
+SIDE_CONNECTIONS = 2
 # A statement that takes longer is ended by the server; the request has long timed out.
 STATEMENT_TIMEOUT_MS = {"memory_api": 30_000, "memory_worker": 60_000}
 
@@ -21,6 +22,12 @@ def api_engine(settings: Settings) -> AsyncEngine:
         driver_url(settings.database_url),
         **_options(settings, "memory_api", settings.database_pool_size),
     )
+
+
+def side_engine(settings: Settings) -> AsyncEngine:
+    """A few connections that requests cannot use up, for what must be answered beside them."""
+    options = _options(settings, "memory_api", SIDE_CONNECTIONS)
+    return create_async_engine(driver_url(settings.database_url), **options | {"max_overflow": 0})
 
 
 def worker_engine(settings: Settings) -> Engine:
