@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from litestar import Litestar
-from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
 from api import (
@@ -29,7 +28,7 @@ from api.metrics import Metrics
 from api.metrics_page import metrics_page
 from api.openapi import docs_asset, openapi_config
 from api.runtime import Runtime
-from memory.settings import Settings, load_settings, split_list
+from memory.settings import Settings, load_settings
 
 # With the messages, whose batches have a size of their own, and the metrics, these are all.
 HANDLERS = [
@@ -75,7 +74,6 @@ def create_app(settings: Settings | None = None) -> Gate:
         async with runtime.running():
             yield
 
-    origins = split_list(settings.allowed_origins)
     app = Litestar(
         route_handlers=[
             messages.messages_router(settings.batch_max_bytes),
@@ -88,6 +86,5 @@ def create_app(settings: Settings | None = None) -> Gate:
         logging_config=None,
         openapi_config=openapi_config(),
         request_max_body_size=settings.request_max_bytes,
-        cors_config=CORSConfig(allow_origins=origins) if origins else None,
     )
     return Gate(app, settings, metrics, runtime.watch.end)

@@ -29,6 +29,11 @@ class Door:
             served = "this machine only" if self._open else "nobody, for it is not on loopback"
             log.warning("no_api_keys", serves=served)
 
+    @property
+    def open(self) -> bool:
+        """Whether who is on this machine needs no key."""
+        return self._open
+
     def check(self, scope: HTTPScope, headers: dict[str, str]) -> Caller | None:
         """Who calls; None for what is public. Raises the `ProblemError` that turns others away."""
         if self._open:

@@ -10,6 +10,8 @@ from typing import Any
 import uuid_utils.compat
 from litestar.types import HTTPResponseStartEvent, Message, Receive, Scope, Send
 
+from api.admission import Place
+from api.browsers import browser_headers
 from api.problems import ProblemError, render
 
 LINGER_SECONDS = 1.0
@@ -24,6 +26,9 @@ class Exchange:
         self.status = 499
         self.sent = 0
         self.clock: asyncio.Timeout | None = None
+        self.place: Place | None = None
+        # What the answer's headers say beside what the answer itself does.
+        self.added: list[tuple[bytes, bytes]] = [(b"x-request-id", self.request_id.encode())]
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -40,20 +45,29 @@ class Exchange:
         return message
 
     async def send(self, message: Message) -> None:
-        """Pass `message` on with the request id in its headers."""
+        """Pass `message` on, with what every answer says in its headers."""
         if self._scope.get("caller_gone"):
             return
         if message["type"] == "http.response.start":
-            if message["status"] >= HTTPStatus.BAD_REQUEST:
-                await self._let_finish()
-            self.status = message["status"]
-            if self.clock and is_stream(message):
-                self.clock.reschedule(None)
-            added = [(b"x-request-id", self.request_id.encode())]
-            message["headers"] = [*message["headers"], *added]
+            self._begin(message)
         elif message["type"] == "http.response.body":
             self.sent += len(message["body"])
+            if self.status >= HTTPStatus.BAD_REQUEST and not message.get("more_body"):
+                # The answer goes out at once, and only its end waits.
+                await self._send({**message, "more_body": True})
+                await self._let_finish()
+                message = {**message, "body": b""}
         await self._send(message)
+
+    def _begin(self, message: HTTPResponseStartEvent) -> None:
+        self.status = message["status"]
+        if is_stream(message):
+            if self.clock:
+                self.clock.reschedule(None)
+            if self.place:
+                self.place.leave()
+        given = [*message["headers"], *self.added]
+        message["headers"] = given + browser_headers(self._scope["scheme"], given)
 
     async def _let_finish(self) -> None:
         # A connection that is closed on a caller who still sends is reset, answer and all.
@@ -67,11 +81,13 @@ class Exchange:
         if self.status != 499:
             return
         status, headers, body = render(problem, self.request_id)
-        encoded: list[tuple[bytes, bytes]] = [
-            (name.encode(), value.encode()) for name, value in headers.items()
-        ]
-        encoded.append((b"content-length", str(len(body)).encode()))
-        start: Any = {"type": "http.response.start", "status": status, "headers": encoded}
+        encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await self.answer(status, encoded, body)
+
+    async def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Send a whole answer."""
+        length = [(b"content-length", str(len(body)).encode())] if body else []
+        start: Any = {"type": "http.response.start", "status": status, "headers": headers + length}
         await self.send(start)
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -15,9 +16,11 @@ from litestar.types import (
     Send,
 )
 
+from api.admission import Room, check_size
 from api.door import Door
 from api.exchange import Exchange
 from api.metrics import Metrics
+from api.origins import Origins
 from api.problems import ProblemError, UnavailableError
 from memory.errors import MemoryLayerError
 from memory.settings import Settings
@@ -36,6 +39,9 @@ class Gate:
         self._metrics = metrics
         self._timeout = settings.request_timeout_seconds
         self._door = Door(settings)
+        self._origins = Origins(settings)
+        self._room = Room(settings.request_max_in_flight)
+        self.trusted_proxies = settings.trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass on what is not a request."""
@@ -46,12 +52,13 @@ class Gate:
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
         exchange = Exchange(scope, receive, send, headers)
+        origin = headers.get("origin")
+        exchange.added += self._origins.headers(origin, open_door=self._door.open)
         structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
         try:
-            if caller := self._door.check(scope, headers):
-                scope["caller"] = caller  # type: ignore[typeddict-unknown-key]
-            async with asyncio.timeout(self._timeout) as exchange.clock:
-                await self._app(scope, exchange.receive, exchange.send)
+            check_size(scope)
+            with self._room.place(scope["path"]) as exchange.place:
+                await self._answer(scope, headers, exchange)
         except ProblemError as problem:
             await exchange.fail(problem)
         except TimeoutError:
@@ -59,6 +66,17 @@ class Gate:
         finally:
             self._record(scope, exchange)
             structlog.contextvars.clear_contextvars()
+
+    async def _answer(self, scope: HTTPScope, headers: dict[str, str], exchange: Exchange) -> None:
+        if caller := self._door.check(scope, headers):
+            scope["caller"] = caller  # type: ignore[typeddict-unknown-key]
+        if self._door.open:
+            self._origins.check_writer(scope["method"], headers)
+        if preflight := self._origins.preflight(scope, headers):
+            await exchange.answer(HTTPStatus.NO_CONTENT, preflight, b"")
+            return
+        async with asyncio.timeout(self._timeout) as exchange.clock:
+            await self._app(scope, exchange.receive, exchange.send)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         failure: list[Any] = []

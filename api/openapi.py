@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from litestar import Response, Router, get
+from litestar import MediaType, Response, Router, get
 from litestar.exceptions import NotFoundException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin, YamlRenderPlugin
@@ -20,6 +20,8 @@ from litestar.openapi.spec import (
     SecurityScheme,
 )
 from litestar.params import FromPath
+
+from api.browsers import page_policy
 
 ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 
@@ -57,10 +59,16 @@ def self_contained(body: type[msgspec.Struct]) -> Any:
     return written_out(schema)
 
 
-async def plain_not_found(response: Response[Any]) -> Response[Any]:
-    """Raise in place of the framework's own page for a path that is not there."""
+async def fit_for_browsers(response: Response[Any]) -> Response[Any]:
+    """Raise in place of the framework's own page for a path that is not there.
+
+    The documents may be kept, and the page may run what it has.
+    """
     if response.status_code == HTTPStatus.NOT_FOUND:
         raise NotFoundException
+    response.headers["cache-control"] = "no-cache"
+    if response.media_type == MediaType.HTML:
+        response.headers["content-security-policy"] = page_policy(response.content)
     return response
 
 
@@ -84,7 +92,7 @@ def openapi_config() -> OpenAPIConfig:
         security=[{"key": []}, {}],
         path="/docs",
         openapi_router=Router(
-            "/docs", route_handlers=[], include_in_schema=False, after_request=plain_not_found
+            "/docs", route_handlers=[], include_in_schema=False, after_request=fit_for_browsers
         ),
         render_plugins=[page, JsonRenderPlugin(), YamlRenderPlugin()],
     )

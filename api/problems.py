@@ -67,6 +67,13 @@ class UnavailableError(ProblemError):
         super().__init__(503, "unavailable", detail)
 
 
+class BusyError(ProblemError):
+    """The service answers others now; the same request may succeed in a moment."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "busy", "The service is busy with other requests. Try again soon.")
+
+
 def invalid(errors: list[FieldError]) -> ProblemError:
     """A 400 for `errors`, the first of them in the detail."""
     first = errors[0]
@@ -104,6 +111,9 @@ def problem_error(error: Exception) -> ProblemError:
             return UnavailableError("The embedding provider does not answer now.")
         case RecursionError():
             return invalid([FieldError("", "The JSON is nested too deep.")])
+        case PoolTimeoutError():
+            # The database may be well: it is our connections that are all in use.
+            return BusyError()
         case _ if database_is_away(error):
             return UnavailableError("The database does not answer now.")
     return ProblemError(500, "internal", "An error of the service; its log has the request id.")

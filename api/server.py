@@ -27,6 +27,9 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                # Or uvicorn believes whoever is on this machine about who and where they are.
+                proxy_headers=bool(gate.trusted_proxies),
+                forwarded_allow_ips=gate.trusted_proxies,
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
         )
