@@ -1,6 +1,6 @@
 """What the API counts, in a registry of its own."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -44,5 +44,21 @@ class Metrics:
             "memory_cache_requests_total",
             "Look-ups in a cache, by the level that had the answer; `miss` when none had.",
             ["cache", "result"],
+            registry=self.registry,
+        )
+        self.rate_limit_refused = Counter(
+            "rate_limit_refused_total",
+            "Requests refused, by the kind of the limit that refused longest.",
+            ["limit"],
+            registry=self.registry,
+        )
+        self.rate_limit_local = Counter(
+            "rate_limit_local_total",
+            "Admissions judged by this process alone, for Redis did not answer.",
+            registry=self.registry,
+        )
+        self.rate_limiter_degraded = Gauge(
+            "rate_limiter_degraded",
+            "1 while each process keeps the limits for itself, for Redis does not answer.",
             registry=self.registry,
         )

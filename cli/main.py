@@ -9,7 +9,7 @@ import click
 
 from cli.part import INSTANCE
 from memory.errors import MemoryLayerError
-from memory.settings import settings_without_effect, unknown_settings
+from memory.settings import unknown_settings
 
 COMMANDS = {
     "up": "cli.up:up",
@@ -51,12 +51,10 @@ class LateCommands(click.Group):
 
 
 def warn_of_settings() -> None:
-    """A line for each variable that has no effect."""
+    """A line for each variable that no setting has."""
     for name, nearest in unknown_settings().items():
         hint = f" Did you mean {nearest}?" if nearest else ""
         click.echo(f"Warning: {name} is not a setting.{hint}", err=True)
-    for name in settings_without_effect():
-        click.echo(f"Warning: {name} is set, but this version does not act on it yet.", err=True)
 
 
 @click.group(cls=LateCommands, context_settings={"help_option_names": ["-h", "--help"]})

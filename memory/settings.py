@@ -12,8 +12,10 @@ import msgspec
 import platformdirs
 from msgspec import Meta
 
+from memory.addresses import read_networks
 from memory.errors import SettingsError
 from memory.lexical.languages import Language
+from memory.limits import read_limits
 from memory.queues import served_queues
 from memory.rerank.protocol import RerankerName
 from memory.urls import postgres_url, redis_url
@@ -32,12 +34,12 @@ SECRETS = frozenset(
 )
 # An empty value of these means "off"; of all others, "not set".
 EMPTY_IS_A_VALUE = frozenset({"global_rate_limit", "tenant_rate_limit", "auth_failure_limit"})
-# Read and checked, so that a `.env` written for them starts, but without effect so far.
-WITHOUT_EFFECT = frozenset(
-    {
-        "global_rate_limit",
-        "tenant_rate_limit",
-    }
+LIMITS = (
+    "global_rate_limit",
+    "tenant_rate_limit",
+    "tenant_message_limit",
+    "key_rate_limit",
+    "auth_failure_limit",
 )
 
 ROLE = "(user|assistant|system|tool)"
@@ -196,12 +198,6 @@ def unknown_settings(environ: Mapping[str, str] | None = None) -> dict[str, str 
     return {name: next(iter(difflib.get_close_matches(name, known, n=1)), None) for name in unknown}
 
 
-def settings_without_effect(environ: Mapping[str, str] | None = None) -> list[str]:
-    """The variables that are set and that this version does not act on yet."""
-    given = _given(os.environ if environ is None else environ, Path(".env"))
-    return sorted(variable(name) for name in WITHOUT_EFFECT & given.keys())
-
-
 def _given(environ: Mapping[str, str], dotenv_file: Path) -> dict[str, str]:
     merged = {**dotenv.dotenv_values(dotenv_file), **environ}
     stripped = {
@@ -218,6 +214,9 @@ def _check(settings: Settings) -> None:
     if all(getattr(settings, name) == 0 for name in IMPORTANCE_WEIGHTS):
         raise SettingsError("MEMORY_IMPORTANCE_W_ROLE=0: its other weights are 0 too")
     served_queues(settings.worker_queues, variable("worker_queues"))
+    for name in LIMITS:
+        read_limits(getattr(settings, name), variable(name))
+    read_networks(settings.trusted_proxies, variable("trusted_proxies"))
     user, _, password = settings.flower_auth.partition(":")
     if settings.flower_auth and not (user and password and settings.flower_auth.isascii()):
         raise SettingsError(f"{variable('flower_auth')}=(secret): expected user:password, in ASCII")

@@ -1,4 +1,4 @@
-"""Taking Redis away from one cache, in several ways, and giving it back."""
+"""Taking Redis away from one who asks it, in several ways, and giving it back."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import redis
 
-from api.cache import Cache
+from api.brief_redis import BriefRedis
 
 
 class OwnUser:
@@ -64,6 +64,6 @@ class Hole:
             each.close()
 
 
-def pause_is_over(cache: Cache) -> None:
+def pause_is_over(redis: BriefRedis) -> None:
     """Let the next call try, as it would after a while."""
-    cache._left_alone_until = 0.0
+    redis._left_alone_until = 0.0

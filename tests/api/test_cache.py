@@ -10,7 +10,8 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from api.cache import LONGEST_PAUSE_SECONDS, VALUE_BYTES, Cache, within
+from api.brief_redis import LONGEST_PAUSE_SECONDS, within
+from api.cache import VALUE_BYTES, Cache
 from cli.valkey import EmbeddedValkey
 from tests.api.redis_outages import Hole, OwnUser, pause_is_over
 
@@ -83,7 +84,7 @@ async def test_a_redis_that_is_gone_and_comes_back_is_two_lines(
                 assert await cache.get(key) is None
                 assert not await cache.put(key, b"lost", 100)
                 await cache.put_new(key, b"lost", 100)
-                pause_is_over(cache)
+                pause_is_over(cache._redis)
         assert await cache.get(key) == b"kept"
         assert await cache.get(key) == b"kept"
     assert [(line["log_level"], line["event"]) for line in lines] == [
@@ -122,7 +123,7 @@ async def test_after_the_pause_one_call_tries_for_all(hole: Hole, key: str) -> N
     cache = Cache.connect(hole.url)
     await cache.get(key)
     assert hole.calls() == 1
-    pause_is_over(cache)
+    pause_is_over(cache._redis)
     assert await asyncio.gather(*(cache.get(key) for _ in range(20))) == [None] * 20
     assert hole.calls() == 2
     await cache.aclose()
@@ -133,8 +134,8 @@ async def test_the_pause_doubles_up_to_the_longest(hole: Hole, key: str) -> None
     pauses = []
     for _ in range(8):
         await cache.get(key)
-        pauses.append(cache._left_alone_until - time.monotonic())
-        pause_is_over(cache)
+        pauses.append(cache._redis._left_alone_until - time.monotonic())
+        pause_is_over(cache._redis)
     expected = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS]
     assert pauses == pytest.approx(expected, abs=0.05)
     await cache.aclose()
@@ -145,7 +146,7 @@ async def test_many_failures_at_once_are_one(hole: Hole, key: str) -> None:
     with capture_logs() as lines:
         assert await asyncio.gather(*(cache.get(key) for _ in range(200))) == [None] * 200
     assert [line["event"] for line in lines] == ["cache_away"]
-    assert cache._left_alone_until - time.monotonic() < 0.2
+    assert cache._redis._left_alone_until - time.monotonic() < 0.2
     await cache.aclose()
 
 
@@ -199,9 +200,9 @@ async def test_an_answer_to_what_was_asked_before_ends_no_pause(cache: Cache, ke
     async def refused() -> None:
         raise redis.ConnectionError
 
-    before = asyncio.create_task(cache._ask(answered.wait))
+    before = asyncio.create_task(cache._redis.ask(answered.wait))
     await asyncio.sleep(0)
-    assert await cache._ask(refused) is None
+    assert await cache._redis.ask(refused) is None
     answered.set()
     assert await before is True
     assert not await cache.put(key, b"lost", 100)

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from api.cache import CONNECTIONS, Cache
+from api.brief_redis import CONNECTIONS
+from api.cache import Cache
 from api.metrics import Metrics
 from api.search_answers import ANSWER_SECONDS, ERA, Lookup, SearchAnswers
 from cli.valkey import EmbeddedValkey
@@ -148,9 +149,9 @@ async def test_a_change_that_could_not_be_told_is_made_good(
     await keep(answers, tenant)
     with user.thrown_out():
         await answers.changed([tenant])
-        pause_is_over(cache)
+        pause_is_over(cache._redis)
         assert await answers.get(tenant, QUESTION) == Lookup(None, None)
-    pause_is_over(cache)
+    pause_is_over(cache._redis)
     assert await kept(answers, tenant) is None
     assert await kept(elsewhere, tenant) is None
     await keep(answers, tenant, b"new")
@@ -164,7 +165,7 @@ async def test_a_change_whose_caller_is_cancelled_is_made_good(
     # So that it is cancelled before it has sent anything.
     async with contextlib.AsyncExitStack() as busy:
         for _ in range(CONNECTIONS):
-            await busy.enter_async_context(cache._slots)
+            await busy.enter_async_context(cache._redis._slots)
         telling = asyncio.create_task(answers.changed([tenant]))
         await asyncio.sleep(0)
         telling.cancel()
@@ -180,7 +181,7 @@ async def test_the_next_change_makes_the_last_good(
     await keep(elsewhere, tenant)
     with user.thrown_out():
         await answers.changed([tenant])
-    pause_is_over(cache)
+    pause_is_over(cache._redis)
     await answers.changed([f"{tenant}-2"])
     assert await kept(elsewhere, tenant) is None
 
