@@ -10,7 +10,6 @@ from api.brief_redis import BriefRedis
 from api.metrics import Metrics
 from api.shared_windows import admit_in_redis
 from memory.limits import Hit, Standing, merged
-from memory.settings import Settings
 from memory.windows import Windows
 
 # So many take Redis a few milliseconds, in which it does nothing else.
@@ -33,13 +32,13 @@ class Limiter:
 
     Requests that come while Redis is asked go into the next call together, so that calls are as
     large as the load makes them and a lone request waits for nothing. While Redis does not answer,
-    or without one, each process keeps the limits for itself: nobody is refused for it, and nobody
-    gets more than the limit from each process.
+    or without one (`url` is empty), each process keeps the limits for itself: nobody is refused
+    for it, and nobody gets more than the limit from each process.
+
+    The Redis is the broker's, which evicts nothing: a cache's may forget what has been counted.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        # The broker's, which evicts nothing; a cache's may forget what has been counted.
-        url = settings.redis_url if settings.async_embeddings else ""
+    def __init__(self, url: str, metrics: Metrics) -> None:
         self._redis = BriefRedis(url, "rate_limiter") if url else None
         self._metrics = metrics
         self._own = Windows()

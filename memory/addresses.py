@@ -1,24 +1,21 @@
-"""Networks as an operator writes them."""
+"""Addresses and networks as an operator writes them."""
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 
 from memory.errors import SettingsError
 
-EVERYWHERE = ("0.0.0.0/0", "::/0")
 
+def check_networks(text: str, source: str) -> None:
+    """Raise `SettingsError`, naming `source`, for what is no list of addresses and networks.
 
-def read_networks(text: str, source: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    """The networks in a comma-separated list of addresses and networks; `*` is all of them.
-
-    Raises `SettingsError`, naming `source`.
+    Commas separate them; `*` alone is all of them.
     """
-    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
+    if text.strip() == "*":
+        return
     try:
-        return tuple(
-            ip_network(each)
-            for entry in entries
-            for each in (EVERYWHERE if entry == "*" else (entry,))
-        )
+        for entry in text.split(","):
+            if entry.strip():
+                ip_network(entry.strip())
     except ValueError as error:
-        reason = f"{error}; expected addresses, networks such as 10.0.0.0/8, or *"
+        reason = f"{error}; expected addresses, networks such as 10.0.0.0/8, or * alone"
         raise SettingsError(f"{source}={text!r}: {reason}") from None

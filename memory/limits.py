@@ -1,5 +1,6 @@
 """What a limit is, how one is written, and what those are told who meet it."""
 
+import math
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -69,6 +70,11 @@ class Standing(NamedTuple):
     def share(self) -> float:
         """How much of the limit is left, from 0 to 1."""
         return self.remaining / self.limit
+
+    @property
+    def never(self) -> bool:
+        """Whether what was asked costs more than the limit ever allows."""
+        return self.retry_after == math.inf
 
 
 def read_limits(text: str, source: str = "limit") -> tuple[Limit, ...]:

@@ -12,7 +12,7 @@ import msgspec
 import platformdirs
 from msgspec import Meta
 
-from memory.addresses import read_networks
+from memory.addresses import check_networks
 from memory.errors import SettingsError
 from memory.lexical.languages import Language
 from memory.limits import read_limits
@@ -216,7 +216,7 @@ def _check(settings: Settings) -> None:
     served_queues(settings.worker_queues, variable("worker_queues"))
     for name in LIMITS:
         read_limits(getattr(settings, name), variable(name))
-    read_networks(settings.trusted_proxies, variable("trusted_proxies"))
+    check_networks(settings.trusted_proxies, variable("trusted_proxies"))
     user, _, password = settings.flower_auth.partition(":")
     if settings.flower_auth and not (user and password and settings.flower_auth.isascii()):
         raise SettingsError(f"{variable('flower_auth')}=(secret): expected user:password, in ASCII")
