@@ -9,16 +9,10 @@ from typing import Literal
 import msgspec
 import structlog
 from litestar import Response, get
-from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
 
 from api.runtime import NamedRuntime, Runtime
-from db.queries.health import ANSWERS
-from db.queries.jobs import LAST_COMPLETED
-from db.sessions import operator_transaction
 from memory.embedding.protocol import Embedder
 
-DATABASE_SECONDS = 2.0
 VERSION = version("ai-memory-layer")
 
 Check = Literal["up", "down", "not_used", "not_checked"]
@@ -64,8 +58,8 @@ async def live() -> Live:
 @get("/v1/admin/health", tags=["admin"])
 async def health(runtime: NamedRuntime) -> Response[Health]:
     """The state of the service; 503 when its database is down."""
-    latency = await database_latency_ms(runtime)
-    last_run = None if latency is None else await last_retention_run(runtime)
+    latency = await runtime.probes.latency_ms()
+    last_run = None if latency is None else await runtime.probes.last_retention_run()
     found = Health(
         status="down" if latency is None else "ok",
         database="down" if latency is None else "up",
@@ -83,7 +77,7 @@ async def health(runtime: NamedRuntime) -> Response[Health]:
 async def readiness(runtime: NamedRuntime) -> Response[Readiness]:
     """503 only when requests would fail; what merely makes them worse is `degraded`."""
     latency, redis, embedding = await asyncio.gather(
-        database_latency_ms(runtime), redis_check(runtime), embedding_check(runtime)
+        runtime.probes.latency_ms(), redis_check(runtime), embedding_check(runtime)
     )
     found = judge(runtime, "down" if latency is None else "up", redis, embedding)
     return Response(found, status_code=503 if found.status == "unavailable" else 200)
@@ -113,37 +107,11 @@ def judge(runtime: Runtime, database: Check, redis: Check, embedding: Check) -> 
     )
 
 
-async def database_latency_ms(runtime: Runtime) -> float | None:
-    """The time of one round trip in milliseconds, None when there is none."""
-    started = time.perf_counter()
-    try:
-        async with asyncio.timeout(DATABASE_SECONDS), runtime.engine.connect() as connection:
-            await connection.execute(ANSWERS)
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
-        log.warning("database_down", reason=type(error).__name__)
-        return None
-    return round((time.perf_counter() - started) * 1000, 3)
-
-
-async def last_retention_run(runtime: Runtime) -> datetime | None:
-    """When a retention run, and no dry one, last ended; None when none is known."""
-    try:
-        async with asyncio.timeout(DATABASE_SECONDS), operator_transaction(runtime.engine) as seen:
-            ended: datetime | None = await seen.scalar(LAST_COMPLETED, {"kind": "retention"})
-    except (SQLAlchemyError, OSError, TimeoutError):
-        return None
-    return ended
-
-
 async def redis_check(runtime: Runtime) -> Check:
     """Whether Redis answers; it is not used when messages are embedded inline."""
     if runtime.redis is None:
         return "not_used"
-    try:
-        await runtime.redis.ping()
-    except (RedisError, OSError, TimeoutError):
-        return "down"
-    return "up"
+    return "up" if await runtime.probes.redis() else "down"
 
 
 async def embedding_check(runtime: Runtime) -> Check:

@@ -1,6 +1,5 @@
 """`GET /metrics`: what this process has counted, and what a worker has measured of the store."""
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -9,14 +8,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import Row
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.runtime import NamedRuntime
-from db.queries.gauges import FRESH_GAUGES
-
-# A page without the store's figures is better than none in time.
-STORE_SECONDS = 1.0
 
 
 class Described(NamedTuple):
@@ -57,16 +50,6 @@ class StoreGauges(Collector):
 @get("/metrics", include_in_schema=False)
 async def metrics_page(runtime: NamedRuntime) -> Response[bytes]:
     """The page that Prometheus reads."""
-    store = StoreGauges(await fresh_gauges(runtime.engine))
+    store = StoreGauges(await runtime.probes.gauges())
     content = generate_latest(runtime.metrics.registry) + generate_latest(store)
     return Response(content, media_type=CONTENT_TYPE_LATEST)
-
-
-async def fresh_gauges(engine: AsyncEngine) -> Sequence[Row[Any]]:
-    """What a worker measured lately; nothing when the database does not answer at once."""
-    try:
-        async with asyncio.timeout(STORE_SECONDS), engine.connect() as connection:
-            rows: Sequence[Row[Any]] = (await connection.execute(FRESH_GAUGES)).all()
-            return rows
-    except (SQLAlchemyError, OSError, TimeoutError):
-        return []

@@ -16,6 +16,7 @@ from api.cache import Cache
 from api.ingest import Ingest
 from api.metrics import Metrics
 from api.models import ActiveModel, Model
+from api.probes import Probes
 from api.problems import UnavailableError
 from api.search_answers import SearchAnswers
 from api.tenants import Tenants
@@ -71,6 +72,7 @@ class Runtime:
             if settings.async_embeddings
             else None
         )
+        self.probes = Probes(self.side_engine, self.redis)
         cache_url = settings.cache_url or (settings.redis_url if self.redis else "")
         self.cache = Cache.connect(cache_url) if cache_url else None
         self.answers = SearchAnswers(self.cache, metrics)

@@ -1,0 +1,100 @@
+"""What is asked of the servers beside all requests, by whoever wants to know how they are."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import Row
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.queries.gauges import FRESH_GAUGES
+from db.queries.health import ANSWERS
+from db.queries.jobs import LAST_COMPLETED
+from db.sessions import operator_transaction
+
+DATABASE_SECONDS = 2.0
+# A page without the store's figures is better than none in time.
+GAUGE_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+Answer = TypeVar("Answer")
+
+
+class Shared(Generic[Answer]):
+    """A question that anybody may ask: who asks while it is under way hears the same answer."""
+
+    def __init__(self, ask: Callable[[], Awaitable[Answer]]) -> None:
+        self._ask = ask
+        self._asking: asyncio.Task[Answer] | None = None
+
+    async def __call__(self) -> Answer:
+        """The answer. Who is cancelled takes it from nobody else."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._ask())
+        return await asyncio.shield(self._asking)
+
+
+class Probes:
+    """Questions to the servers, one at a time, however many ask: nobody needs a key for them."""
+
+    def __init__(self, engine: AsyncEngine, redis: Redis | None) -> None:
+        self._engine = engine
+        self._redis = redis
+        # The other connections of `engine` are for others.
+        self._turn = asyncio.Lock()
+        self.latency_ms = Shared(self._latency_ms)
+        self.last_retention_run = Shared(self._last_retention_run)
+        self.gauges = Shared(self._gauges)
+        self.redis = Shared(self._redis_answers)
+
+    async def _latency_ms(self) -> float | None:
+        """The time of one round trip in milliseconds, None when there is none."""
+        try:
+            async with asyncio.timeout(DATABASE_SECONDS), self._turn:
+                started = time.perf_counter()
+                async with self._engine.connect() as connection:
+                    await connection.execute(ANSWERS)
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            log.warning("database_down", reason=type(error).__name__)
+            return None
+        return round((time.perf_counter() - started) * 1000, 3)
+
+    async def _last_retention_run(self) -> datetime | None:
+        """When a retention run, and no dry one, last ended; None when none is known."""
+        try:
+            async with (
+                asyncio.timeout(DATABASE_SECONDS),
+                self._turn,
+                operator_transaction(self._engine) as seen,
+            ):
+                ended: datetime | None = await seen.scalar(LAST_COMPLETED, {"kind": "retention"})
+        except (SQLAlchemyError, OSError, TimeoutError):
+            return None
+        return ended
+
+    async def _gauges(self) -> Sequence[Row[Any]]:
+        """What a worker measured lately; nothing when the database does not answer at once."""
+        try:
+            async with (
+                asyncio.timeout(GAUGE_SECONDS),
+                self._turn,
+                self._engine.connect() as connection,
+            ):
+                rows: Sequence[Row[Any]] = (await connection.execute(FRESH_GAUGES)).all()
+        except (SQLAlchemyError, OSError, TimeoutError):
+            return []
+        return rows
+
+    async def _redis_answers(self) -> bool:
+        """Whether there is a Redis that answers."""
+        try:
+            return self._redis is not None and bool(await self._redis.ping())
+        except (RedisError, OSError, TimeoutError):
+            return False
