@@ -22,28 +22,23 @@ FOREVER = -2
 async def admit_in_redis(redis: Redis, lots: Sequence[Sequence[Hit]]) -> tuple[int, list[Standing]]:
     """The time of Redis in microseconds, and how it stands after each of `lots` of hits.
 
-    A lot has one hit or more, and no two of one key and limit. Redis's time counts, for the clocks
+    A lot has one hit or more, and no two that count together. Redis's time counts, for the clocks
     of processes differ. A key lives little longer than its window; one that is evicted earlier
     would give its limit anew, so these belong into a Redis that evicts nothing, like the broker's.
     """
-    names = list(dict.fromkeys(name(hit) for hits in lots for hit in hits))
-    places = {each: place for place, each in enumerate(names, 1)}
+    names = list(dict.fromkeys(hit.window for hits in lots for hit in hits))
+    places = {name: place for place, name in enumerate(names, 1)}
     arguments: list[int] = [PARTS]
     for hits in lots:
         arguments.append(len(hits))
         for hit in hits:
-            arguments += places[name(hit)], hit.limit.amount, hit.limit.seconds, hit.cost
+            arguments += places[hit.window], hit.limit.amount, hit.limit.seconds, hit.cost
     answer = await _run(redis, names, arguments)
     return answer[0], [_standing(hits, each) for hits, each in zip(lots, answer[1:], strict=True)]
 
 
-def name(hit: Hit) -> str:
-    """Where the window of a hit is kept."""
-    return f"{PREFIX}{hit.limit.amount}/{hit.limit.seconds}:{hit.key}"
-
-
 async def _run(redis: Redis, names: list[str], arguments: list[int]) -> list[Any]:
-    given = [*names, *map(str, arguments)]
+    given = [*(PREFIX + name for name in names), *map(str, arguments)]
     try:
         answer: list[Any] = await redis.evalsha(DIGEST, len(names), *given)
     except NoScriptError:

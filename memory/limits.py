@@ -48,6 +48,11 @@ class Hit(NamedTuple):
         """What the limit is of."""
         return self.key.partition(":")[0]
 
+    @property
+    def window(self) -> str:
+        """What the hits that count together have in common."""
+        return f"{self.limit.amount}/{self.limit.seconds}:{self.key}"
+
 
 class Standing(NamedTuple):
     """How it stands with the limit that is nearest its end, or that refuses longest.
@@ -91,11 +96,12 @@ def read_limits(text: str, source: str = "limit") -> tuple[Limit, ...]:
 
 
 def merged(hits: Sequence[Hit]) -> list[Hit]:
-    """`hits` with those of one key and limit as one, in the order in which they first come."""
-    costs: dict[tuple[str, Limit], int] = {}
-    for key, limit, cost in hits:
-        costs[key, limit] = costs.get((key, limit), 0) + cost
-    return [Hit(key, limit, cost) for (key, limit), cost in costs.items()]
+    """`hits` with those that count together as one, in the order in which they first come."""
+    found: dict[str, Hit] = {}
+    for hit in hits:
+        known = found.get(hit.window)
+        found[hit.window] = known._replace(cost=known.cost + hit.cost) if known else hit
+    return list(found.values())
 
 
 def _read(text: str) -> Limit:

@@ -60,14 +60,14 @@ class Window:
 
 
 class Windows:
-    """Limits of at most 10,000 keys: of more, those that were asked for longest ago are forgotten.
+    """At most 10,000 windows: of more, those that were counted in longest ago are forgotten.
 
-    Of a key that is forgotten nothing counts any more. Not safe to share among threads.
+    In one that is forgotten nothing counts any more. Not safe to share among threads.
     """
 
     def __init__(self, most: int = MOST_WINDOWS) -> None:
         self._most = most
-        self._windows: OrderedDict[tuple[str, Limit], Window] = OrderedDict()
+        self._windows: OrderedDict[str, Window] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -91,14 +91,13 @@ class Windows:
         return standing(hit, window.remaining, window.reset(now), None)
 
     def _window(self, hit: Hit, now: int) -> Window:
-        window = self._windows.get((hit.key, hit.limit)) or Window(hit.limit)
+        window = self._windows.get(hit.window) or Window(hit.limit)
         window.forget(now)
         return window
 
     def _keep(self, hit: Hit, window: Window) -> None:
-        name = (hit.key, hit.limit)
-        self._windows[name] = window
-        self._windows.move_to_end(name)
+        self._windows[hit.window] = window
+        self._windows.move_to_end(hit.window)
         if len(self._windows) > self._most:
             self._windows.popitem(last=False)
 
