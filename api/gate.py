@@ -23,7 +23,7 @@ from api.metrics import Metrics
 from api.origins import Origins
 from api.problems import ProblemError, UnavailableError
 from memory.errors import MemoryLayerError
-from memory.settings import Settings
+from memory.settings import Settings, split_list
 
 log = structlog.get_logger("api")
 
@@ -41,7 +41,7 @@ class Gate:
         self._door = Door(settings)
         self._origins = Origins(settings)
         self._room = Room(settings.request_max_in_flight)
-        self.trusted_proxies = settings.trusted_proxies
+        self.trusted_proxies = split_list(settings.trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass on what is not a request."""

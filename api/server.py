@@ -19,6 +19,7 @@ class Server(uvicorn.Server):
     """Ends the event streams before it waits for the requests at hand: they end by nothing else."""
 
     def __init__(self, gate: Gate, host: str, port: int) -> None:
+        proxies = gate.trusted_proxies
         super().__init__(
             uvicorn.Config(
                 gate,
@@ -28,8 +29,8 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 # Or uvicorn believes whoever is on this machine about who and where they are.
-                proxy_headers=bool(gate.trusted_proxies),
-                forwarded_allow_ips=gate.trusted_proxies,
+                proxy_headers=bool(proxies),
+                forwarded_allow_ips="*" if "*" in proxies else proxies,
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
         )

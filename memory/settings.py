@@ -18,7 +18,7 @@ from memory.lexical.languages import Language
 from memory.limits import read_limits
 from memory.queues import served_queues
 from memory.rerank.protocol import RerankerName
-from memory.urls import postgres_url, redis_url
+from memory.urls import check_origins, postgres_url, redis_url
 
 PREFIX = "MEMORY_"
 SECRETS = frozenset(
@@ -217,6 +217,7 @@ def _check(settings: Settings) -> None:
     for name in LIMITS:
         read_limits(getattr(settings, name), variable(name))
     check_networks(settings.trusted_proxies, variable("trusted_proxies"))
+    check_origins(settings.allowed_origins, variable("allowed_origins"))
     user, _, password = settings.flower_auth.partition(":")
     if settings.flower_auth and not (user and password and settings.flower_auth.isascii()):
         raise SettingsError(f"{variable('flower_auth')}=(secret): expected user:password, in ASCII")

@@ -9,6 +9,8 @@ SCHEMES = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+asyncpg"}
 REDIS_SCHEMES = {"redis", "rediss", "unix"}
 HOST_AND_PORT = r"(\[[^\[\]]*\]|[^:\[\]]*)(:\d{1,5})?"
 
+ORIGIN = r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:]+\])(:\d{1,5})?"
+
 
 def postgres_url(url: str) -> str:
     """`url` as `postgresql://...` for libpq; asyncpg's `ssl=` becomes `sslmode=`.
@@ -37,6 +39,17 @@ def redis_url(url: str) -> str:
     if scheme not in REDIS_SCHEMES or not rest or not _has_good_port(rest.partition("?")[0]):
         raise SettingsError("MEMORY_REDIS_URL: expected redis://:password@host:6379/0")
     return url
+
+
+def check_origins(text: str, source: str) -> None:
+    """Raise `SettingsError`, naming `source`, when an entry is not what a browser calls an origin.
+
+    A page says where it is from in one way, and what is written otherwise never matches.
+    """
+    for entry in filter(None, map(str.strip, text.split(","))):
+        if entry != "*" and not re.fullmatch(ORIGIN, entry):
+            expected = "expected https://app.example, in lower case and without a path, or *"
+            raise SettingsError(f"{source}: {entry!r}: {expected}")
 
 
 def _has_good_port(place: str) -> bool:

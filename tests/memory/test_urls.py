@@ -7,7 +7,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import make_url
 
 from memory.errors import SettingsError
-from memory.urls import SCHEMES, postgres_url, redis_url
+from memory.urls import SCHEMES, check_origins, postgres_url, redis_url
 
 
 @pytest.mark.parametrize("scheme", [*sorted(SCHEMES), "POSTGRESQL"])
@@ -98,3 +98,40 @@ def test_a_url_of_redis(url: str) -> None:
 def test_what_is_no_url_of_redis(url: str) -> None:
     with pytest.raises(SettingsError, match="MEMORY_REDIS_URL: expected redis://"):
         redis_url(url)
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "",
+        "*",
+        "https://app.example",
+        " http://localhost:3000 , https://app.example:8443,",
+        "https://[::1]:3000",
+        "chrome-extension://abcdefghij",
+    ],
+)
+def test_origins_as_browsers_write_them(origins: str) -> None:
+    check_origins(origins, "MEMORY_ALLOWED_ORIGINS")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "app.example",
+        "https://app.example/",
+        "https://app.example/page",
+        "https://App.example",
+        "https://*.example",
+        "https://",
+        "https://app.example:port",
+        "https://user@app.example",
+        "null",
+        "https://a.example https://b.example",
+        "https://app.exämple",
+        "https://app.example\r\nx: y",
+    ],
+)
+def test_what_is_no_origin_ends_the_start(origin: str) -> None:
+    with pytest.raises(SettingsError, match=r"MEMORY_ALLOWED_ORIGINS: .*https://app\.example"):
+        check_origins(f"https://fine.example, {origin}", "MEMORY_ALLOWED_ORIGINS")
