@@ -90,6 +90,12 @@ def test_values_are_read_as_what_they_are(field: str, value: str, read: object) 
         ("log_level", "LOUD", "DEBUG, INFO, WARNING, ERROR"),
         ("worker_queues", "embeddings,maintenence", "embeddings or maintenance, or both"),
         ("worker_queues", ",", "embeddings or maintenance, or both"),
+        ("global_rate_limit", "200", "200/minute"),
+        ("tenant_rate_limit", "0/minute", "empty is no limit"),
+        ("tenant_message_limit", "10000/dya", "200/minute"),
+        ("key_rate_limit", "5/minute;", "200/minute"),
+        ("auth_failure_limit", "20/50 years", "ten years"),
+        ("trusted_proxies", "10.0.0.1/8", "10.0.0.0/8"),
     ],
 )
 def test_a_wrong_value_names_its_variable_and_what_it_takes(
@@ -151,8 +157,9 @@ def test_an_empty_value_is_not_set() -> None:
 
 
 def test_an_empty_rate_limit_is_off() -> None:
-    settings = load_settings({"MEMORY_GLOBAL_RATE_LIMIT": "", "MEMORY_TENANT_RATE_LIMIT": " "})
-    assert (settings.global_rate_limit, settings.tenant_rate_limit) == ("", "")
+    off = ("global_rate_limit", "tenant_rate_limit", "auth_failure_limit")
+    settings = load_settings(dict(zip(map(variable, off), ("", " ", ""), strict=True)))
+    assert [getattr(settings, name) for name in off] == ["", "", ""]
 
 
 def test_settings_are_frozen() -> None:
