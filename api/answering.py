@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from litestar import Request
 
+from api.entry import enter
 from api.runtime import Runtime
 from api.search_answers import Lookup
 from api.searching import Found, Search, answer, embed
@@ -28,7 +29,7 @@ async def answers_of(
     queries: Sequence[str],
 ) -> list[SearchAnswer]:
     """The answer to each of `queries`, in their order."""
-    request.scope["tenant_id"] = asked.tenant_id  # type: ignore[typeddict-unknown-key]
+    await enter(request, runtime, asked.tenant_id)
     search = await search_of(runtime, asked)
     # Side by side: of an answer that is kept the vector is, as a rule, kept too.
     embedding = asyncio.create_task(embed(runtime, search, queries))

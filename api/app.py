@@ -23,10 +23,13 @@ from api import (
     retrying,
     tenant_settings,
 )
+from api.entrance import Entrance
+from api.entry import may_enter
 from api.gate import Gate
 from api.metrics import Metrics
 from api.metrics_page import metrics_page
 from api.openapi import docs_asset, openapi_config
+from api.parameters import Parameters
 from api.runtime import Runtime
 from memory.settings import Settings, load_settings
 
@@ -74,6 +77,7 @@ def create_app(settings: Settings | None = None) -> Gate:
         async with runtime.running():
             yield
 
+    parameters = Parameters()
     app = Litestar(
         route_handlers=[
             messages.messages_router(settings.batch_max_bytes),
@@ -81,10 +85,14 @@ def create_app(settings: Settings | None = None) -> Gate:
             *([metrics_page] if settings.metrics_enabled else []),
         ],
         dependencies={"runtime": Provide(lambda: runtime, sync_to_thread=False)},
+        guards=[may_enter],
+        before_request=parameters.check,
         exception_handlers={Exception: problems.handle},
         lifespan=[lifespan],
         logging_config=None,
         openapi_config=openapi_config(),
         request_max_body_size=settings.request_max_bytes,
     )
-    return Gate(app, settings, metrics, runtime.watch.end)
+    parameters.learn(app)
+    entrance = Entrance(settings, runtime.door, runtime.limiter)
+    return Gate(app, settings, metrics, entrance, runtime.watch.end)

@@ -1,15 +1,16 @@
 """`GET /v1/admin/audit`: what was done, and by whom."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from litestar import get
+from litestar import Request, get
 from litestar.params import QueryParameter
 
+from api.entry import ADMIN, asked_tenants
 from api.runtime import NamedRuntime
 from db.queries.audit import record_from_row, records_page
-from db.sessions import operator_transaction
+from db.sessions import visible_transaction
 from memory.audit import Record
 from memory.messages import TENANT_PATTERN
 
@@ -21,8 +22,9 @@ class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
     next: UUID | None
 
 
-@get("/v1/admin/audit", tags=["admin"])
+@get("/v1/admin/audit", tags=["admin"], opt=ADMIN)
 async def list_audit(
+    request: Request[Any, Any, Any],
     runtime: NamedRuntime,
     tenant_id: Annotated[
         str | None, QueryParameter(min_length=1, max_length=64, pattern=TENANT_PATTERN)
@@ -32,7 +34,8 @@ async def list_audit(
     before: Annotated[UUID | None, QueryParameter()] = None,
 ) -> AuditPage:
     """What was done to a tenant, or to all, the newest first."""
-    async with operator_transaction(runtime.engine) as connection:
-        rows = (await connection.execute(records_page(tenant_id, action, before, limit + 1))).all()
+    tenants = await asked_tenants(request, runtime, tenant_id)
+    async with visible_transaction(runtime.engine) as connection:
+        rows = (await connection.execute(records_page(tenants, action, before, limit + 1))).all()
     items = [record_from_row(row) for row in rows[:limit]]
     return AuditPage(items=items, next=items[-1].id if len(rows) > limit else None)

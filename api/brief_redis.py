@@ -60,6 +60,11 @@ class BriefRedis:
         """Whether a call now would get no answer."""
         return time.monotonic() < self._left_alone_until
 
+    @property
+    def away(self) -> bool:
+        """Whether the last that is known of Redis is that it failed."""
+        return self._pause > 0
+
     async def aclose(self) -> None:
         """Close the connections."""
         with contextlib.suppress(RedisError, OSError):

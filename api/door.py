@@ -1,58 +1,150 @@
 """Who may enter: openness is decided at the start, and keys are known by what is sent."""
 
-import hashlib
-import hmac
 import re
-from collections.abc import Iterable
+from typing import NamedTuple
 
 import structlog
 from litestar.types import HTTPScope
 
-from api.problems import ProblemError
-from memory.access import LOCAL, SCOPES, Caller
+from api.known_keys import WRONG_KEY, KnownKeys
+from api.problems import ProblemError, UnavailableError, problem_error
+from memory.access import LOCAL, Caller
+from memory.keys import SHAPE, digest_of, name_of
 from memory.settings import Settings
 
-PUBLIC = ("/v1/admin/live", "/v1/admin/health", "/v1/admin/readiness", "/docs", "/metrics")
+PROBES = ("/v1/admin/live", "/v1/admin/health", "/v1/admin/readiness")
+PUBLIC = (*PROBES, "/docs")
+METRICS = "/metrics"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+NOBODY = Caller(name=LOCAL)
 
 log = structlog.get_logger(__name__)
 
 
-class Door:
-    """Tells who calls, or turns the caller away."""
+class Visitor(NamedTuple):
+    """Someone at the door: the key that was presented, and who that is, as far as is known."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._keys = settings.operator_keys
-        # Decided once, at the start: without keys only this machine may talk to the service.
-        self._open = not self._keys and settings.api_host in LOOPBACK
-        if not self._keys:
-            served = "this machine only" if self._open else "nobody, for it is not on loopback"
-            log.warning("no_api_keys", serves=served)
+    key: str
+    caller: Caller | None
+    public: bool
+    """Whether what is asked for is for everybody."""
+
+    @property
+    def digest(self) -> bytes:
+        """Of the key."""
+        return digest_of(self.key)
+
+
+class Door:
+    """Tells who calls, or turns the caller away.
+
+    A service with no key of the settings, on loopback, is open as long as its store has never had
+    a key. It closes when the first one is made, by whichever process, and opens no more.
+    """
+
+    def __init__(self, settings: Settings, keys: KnownKeys) -> None:
+        self._keys = keys
+        self._operators = {
+            (digest := digest_of(key)): Caller(name=name_of(digest), digest=digest)
+            for key in settings.operator_keys
+        }
+        # What tells whether the service is well must not depend on how often it is asked.
+        self.unlimited = frozenset({*PROBES, METRICS})
+        self._public = (*PUBLIC, *((METRICS,) if settings.metrics_public else ()))
+        # None until the store has been asked.
+        self._open: bool | None = None
+        if self._operators or settings.api_host not in LOOPBACK:
+            self._open = False
+        if not self._operators and self._open is False:
+            log.warning("no_api_keys", serves="those with a key of the store, if it has any")
 
     @property
     def open(self) -> bool:
-        """Whether who is on this machine needs no key."""
-        return self._open
+        """Whether who is on this machine needs no key, or may need none: it is not known yet."""
+        return self._open is not False
 
-    def check(self, scope: HTTPScope, headers: dict[str, str]) -> Caller | None:
-        """Who calls; None for what is public. Raises the `ProblemError` that turns others away."""
+    async def follow(self) -> None:
+        """See whether the store has a key. Raises database errors."""
+        if self._open is False:
+            return
+        has_keys = await self._keys.any_exists()
+        if self._open is None and not has_keys:
+            self._open = True
+            log.warning("no_api_keys", serves="everybody on this machine, and nobody else")
+        elif has_keys:
+            self.close()
+
+    def close(self) -> None:
+        """The store has a key now; whatever was known of keys is to be asked for again."""
         if self._open:
-            # Or a web page elsewhere could reach in through a name that resolves to loopback.
-            if host_name(headers.get("host", "")) not in LOOPBACK:
-                raise ProblemError(
-                    403, "forbidden", "Without keys, only loopback host names are served."
-                )
-            return Caller(name=LOCAL, scopes=SCOPES)
+            log.warning("api_keys_needed", reason="the store has its first key")
+        self._open = False
+        self._keys.forget()
+
+    def greet(self, scope: HTTPScope, headers: dict[str, str]) -> Visitor:
+        """Who stands there, without asking the store.
+
+        Raises the 403 for who must not even look at a service that is open, or may be.
+        """
         path = scope["path"]
-        if any(path == public or path.startswith(public + "/") for public in PUBLIC):
-            return None
+        public = any(path == each or path.startswith(each + "/") for each in self._public)
         # A browser asks whether it may send a key before it sends one.
-        if scope["method"] == "OPTIONS":
-            return None
+        public = public or scope["method"] == "OPTIONS"
+        if self.open:
+            self._check_is_local(headers)
+            if self._open:
+                return Visitor("", NOBODY, public=False)
+        if public:
+            return Visitor("", None, public=True)
         key = presented_key(headers)
-        if not known_key(key, self._keys):
-            raise ProblemError(401, "unauthorized", "Send a valid key as `x-api-key`.")
-        return Caller(name=name_of_key(key), scopes=SCOPES)
+        return Visitor(key, self._recall(key), public=False)
+
+    async def find(self, visitor: Visitor) -> Caller:
+        """Who the visitor is; raises the 401 for a key that does not open."""
+        try:
+            if self._open is None:
+                await self.follow()
+                if self._open:
+                    return NOBODY
+            if caller := self._operators.get(visitor.digest):
+                return caller
+            if SHAPE.fullmatch(visitor.key):
+                return await self._keys.find(visitor.digest)
+        except ProblemError:
+            raise
+        except Exception as error:
+            problem = problem_error(error)
+            raise (
+                problem
+                if problem.status < 500
+                else UnavailableError("Keys cannot be looked up now.")
+            ) from error
+        raise ProblemError(401, "unauthorized", WRONG_KEY)
+
+    async def still_opens(self, caller: Caller) -> bool:
+        """Whether a caller would be let in again. Raises database errors."""
+        if caller is NOBODY:
+            return self._open is True
+        if caller.digest in self._operators:
+            return True
+        try:
+            await self._keys.find(caller.digest)
+        except ProblemError:
+            return False
+        return True
+
+    def _recall(self, key: str) -> Caller | None:
+        if not key:
+            return None
+        digest = digest_of(key)
+        return self._operators.get(digest) or self._keys.recall(digest)
+
+    def _check_is_local(self, headers: dict[str, str]) -> None:
+        # Or a web page elsewhere could reach in through a name that resolves to loopback.
+        if host_name(headers.get("host", "")) not in LOOPBACK:
+            raise ProblemError(
+                403, "forbidden", "Without keys, only loopback host names are served."
+            )
 
 
 def host_name(host: str) -> str:
@@ -64,14 +156,3 @@ def presented_key(headers: dict[str, str]) -> str:
     """The key in `x-api-key`, or the bearer token; empty without either."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
-
-
-def known_key(key: str, keys: Iterable[str]) -> bool:
-    """Whether `key` is one of `keys`, in a time that tells nothing about them."""
-    matches = [hmac.compare_digest(key.encode(), known.encode()) for known in keys]
-    return any(matches)
-
-
-def name_of_key(key: str) -> str:
-    """What stands for a key in records, such as `key 3f9a1c2e`: it cannot be had back from it."""
-    return f"key {hashlib.sha256(key.encode()).hexdigest()[:8]}"

@@ -10,9 +10,10 @@ from litestar.params import RawBody
 from msgspec import Meta
 
 from api.bodies import check_json, read
+from api.entry import OPERATOR, who
 from api.openapi import documented_body
 from api.runtime import NamedRuntime, Runtime
-from api.starting import start, who
+from api.starting import start
 from db.queries.models import ALL_MODELS, models_from_rows
 from db.sessions import operator_transaction
 from memory.embedding.recipes import Recipe, StoredModel, droppable
@@ -60,7 +61,7 @@ MIGRATE = msgspec.json.Decoder(Recipe)
 DROP = msgspec.json.Decoder(DropRequest)
 
 
-@get("/v1/admin/embeddings", tags=["admin"])
+@get("/v1/admin/embeddings", tags=["admin"], opt=OPERATOR)
 async def list_models(runtime: NamedRuntime) -> Models:
     """The embedding models that the store has vectors of, and which one searches use."""
     return Models(items=[shown(model) for model in await models_of(runtime)])
@@ -71,6 +72,7 @@ async def list_models(runtime: NamedRuntime) -> Models:
     operation_class=documented_body(Recipe),
     status_code=202,
     tags=["admin"],
+    opt=OPERATOR,
 )
 async def migrate_embeddings(
     request: HttpRequest, runtime: NamedRuntime, body: RawBody
@@ -85,7 +87,7 @@ async def migrate_embeddings(
         await asyncio.to_thread(check_recipe, runtime.settings, recipe)
     except EmbeddingSetupError as error:
         raise InvalidFieldError("provider", str(error)) from None
-    return await started(runtime, new_move(recipe, who(request)))
+    return await started(request, runtime, new_move(recipe, who(request)))
 
 
 @post(
@@ -93,6 +95,7 @@ async def migrate_embeddings(
     operation_class=documented_body(DropRequest),
     status_code=202,
     tags=["admin"],
+    opt=OPERATOR,
 )
 async def drop_embeddings(
     request: HttpRequest, runtime: NamedRuntime, body: RawBody
@@ -105,12 +108,12 @@ async def drop_embeddings(
     asked = read(DROP, body)
     models = await models_of(runtime)
     model = droppable(models, asked.name, asked.dimensions, datetime.now(UTC))
-    return await started(runtime, new_drop(model, who(request)))
+    return await started(request, runtime, new_drop(model, who(request)))
 
 
-async def started(runtime: Runtime, new: NewJob) -> Response[Job]:
+async def started(request: HttpRequest, runtime: Runtime, new: NewJob) -> Response[Job]:
     """The job as it stands; `StateConflictError` when another changes the models."""
-    job = await start(runtime, new)
+    job = await start(request, runtime, new)
     check_same(job, new)
     return Response(job, status_code=202, headers={"Location": f"/v1/jobs/{job.id}"})
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import re
 import time
 from http import HTTPStatus
@@ -13,6 +14,7 @@ from litestar.types import HTTPResponseStartEvent, Message, Receive, Scope, Send
 from api.admission import Place
 from api.browsers import browser_headers
 from api.problems import ProblemError, render
+from memory.limits import Standing
 
 LINGER_SECONDS = 1.0
 
@@ -66,7 +68,8 @@ class Exchange:
                 self.clock.reschedule(None)
             if self.place:
                 self.place.leave()
-        given = [*message["headers"], *self.added]
+        standing: Standing | None = self._scope.get("standing")  # type: ignore[assignment]
+        given = [*message["headers"], *self.added, *limit_headers(standing)]
         message["headers"] = given + browser_headers(self._scope["scheme"], given)
 
     async def _let_finish(self) -> None:
@@ -90,6 +93,17 @@ class Exchange:
         start: Any = {"type": "http.response.start", "status": status, "headers": headers + length}
         await self.send(start)
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def limit_headers(standing: Standing | None) -> list[tuple[bytes, bytes]]:
+    """What a caller is told of the limit that is nearest its end; times in whole seconds."""
+    if standing is None:
+        return []
+    return [
+        (b"x-ratelimit-limit", b"%d" % standing.limit),
+        (b"x-ratelimit-remaining", b"%d" % max(0, standing.remaining)),
+        (b"x-ratelimit-reset", b"%d" % math.ceil(standing.reset_seconds)),
+    ]
 
 
 def is_stream(start: HTTPResponseStartEvent) -> bool:

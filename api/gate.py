@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -17,11 +16,12 @@ from litestar.types import (
 )
 
 from api.admission import Room, check_size
-from api.door import Door
+from api.entrance import Entrance
 from api.exchange import Exchange
 from api.metrics import Metrics
 from api.origins import Origins
-from api.problems import ProblemError, UnavailableError
+from api.problems import ProblemError, UnavailableError, problem_error
+from db.sessions import bound_to
 from memory.errors import MemoryLayerError
 from memory.settings import Settings, split_list
 
@@ -32,13 +32,19 @@ class Gate:
     """An ASGI application around the Litestar one, so that no answer escapes it, 404s included."""
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, metrics: Metrics, end_streams: Callable[[], None]
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        metrics: Metrics,
+        entrance: Entrance,
+        end_streams: Callable[[], None],
     ) -> None:
         self._app = app
         self.end_streams = end_streams
+        self._entrance = entrance
+        self._door = entrance.door
         self._metrics = metrics
         self._timeout = settings.request_timeout_seconds
-        self._door = Door(settings)
         self._origins = Origins(settings)
         self._room = Room(settings.request_max_in_flight)
         self.trusted_proxies = split_list(settings.trusted_proxies)
@@ -63,20 +69,24 @@ class Gate:
             await exchange.fail(problem)
         except TimeoutError:
             await exchange.fail(UnavailableError(f"No answer within {self._timeout:g} s."))
+        except Exception as error:
+            log.error("gate_failed", reason=type(error).__name__, exc_info=error)
+            await exchange.fail(problem_error(error))
         finally:
             self._record(scope, exchange)
             structlog.contextvars.clear_contextvars()
 
     async def _answer(self, scope: HTTPScope, headers: dict[str, str], exchange: Exchange) -> None:
-        if caller := self._door.check(scope, headers):
-            scope["caller"] = caller  # type: ignore[typeddict-unknown-key]
-        if self._door.open:
-            self._origins.check_writer(scope["method"], headers)
-        if preflight := self._origins.preflight(scope, headers):
-            await exchange.answer(HTTPStatus.NO_CONTENT, preflight, b"")
-            return
         async with asyncio.timeout(self._timeout) as exchange.clock:
-            await self._app(scope, exchange.receive, exchange.send)
+            caller = await self._entrance.admit(scope, headers)
+            scope["caller"] = caller  # type: ignore[typeddict-unknown-key]
+            if self._door.open:
+                self._origins.check_writer(scope["method"], headers)
+            if preflight := self._origins.preflight(scope, headers):
+                await exchange.answer(204, preflight, b"")
+                return
+            with bound_to(caller.tenants if caller else None):
+                await self._app(scope, exchange.receive, exchange.send)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         failure: list[Any] = []

@@ -7,9 +7,10 @@ from litestar import Request, Response, post
 from litestar.params import RawBody
 
 from api.bodies import check_json, read
+from api.entry import ADMIN, enter_one_or_all, who
 from api.openapi import documented_body
 from api.runtime import NamedRuntime
-from api.starting import start, who
+from api.starting import start
 from memory.jobs import ALL_TENANTS, Job
 from memory.messages import TenantId
 from tasks.jobs import NewJob
@@ -29,6 +30,7 @@ REQUEST = msgspec.json.Decoder(RescoringRequest)
     operation_class=documented_body(RescoringRequest),
     status_code=202,
     tags=["admin"],
+    opt=ADMIN,
 )
 async def rescore_importance(
     request: Request[Any, Any, Any], runtime: NamedRuntime, body: RawBody
@@ -36,7 +38,7 @@ async def rescore_importance(
     """Bring importance up to date now, as is done every hour; the answer is the job that does."""
     check_json(request)
     asked = read(REQUEST, body)
-    request.scope["tenant_id"] = asked.tenant_id  # type: ignore[typeddict-unknown-key]
+    await enter_one_or_all(request, runtime, asked.tenant_id)
     new = NewJob("rescore", asked.tenant_id or ALL_TENANTS, {}, who(request))
-    job = await start(runtime, new)
+    job = await start(request, runtime, new)
     return Response(job, status_code=202, headers={"Location": f"/v1/jobs/{job.id}"})

@@ -19,7 +19,7 @@ from db.queries.messages import (
     message_from_row,
     messages_by_id,
 )
-from db.sessions import tenant_transaction
+from db.sessions import check_bound, tenant_transaction
 from memory.embedding.protocol import Vectors
 from memory.errors import IdempotencyConflictError, IdempotencyGoneError
 from memory.lexical.analysis import Analyser
@@ -120,6 +120,8 @@ class Ingest:
         A caller that is cancelled cancels neither its group nor the commit. Raises
         `IdempotencyError`, or SQLAlchemy's errors when the database fails.
         """
+        # Here, for the writers know no caller.
+        check_bound({message.tenant_id for _, message in request.messages})
         self._waiting.put_nowait(request)
         return await asyncio.shield(request.done)
 

@@ -1,6 +1,7 @@
 """`/v1/jobs`: long work, to be looked up, watched, cancelled and tried again."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -12,10 +13,13 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from sqlalchemy import TextClause
 from sqlalchemy.exc import IntegrityError
 
+from api.entry import ADMIN, READ, asked_tenants, enter, record
 from api.runtime import NamedRuntime, Runtime
 from api.starting import job_of, send
+from db.queries.audit import INSERT_RECORD
 from db.queries.jobs import CANCEL_JOB, RETRY_JOB, job_from_row, jobs_page
-from db.sessions import operator_transaction
+from db.sessions import visible_transaction
+from memory.access import Caller
 from memory.errors import InvalidFieldError, StateConflictError
 from memory.jobs import ALL_TENANTS, Job, JobKind, JobState
 from memory.messages import TENANT_PATTERN
@@ -35,8 +39,9 @@ class JobPage(msgspec.Struct, frozen=True, kw_only=True):
     next: UUID | None
 
 
-@get("/v1/jobs", tags=["jobs"])
+@get("/v1/jobs", tags=["jobs"], opt=READ)
 async def list_jobs(
+    request: HttpRequest,
     runtime: NamedRuntime,
     tenant_id: Annotated[
         str | None, QueryParameter(min_length=1, max_length=64, pattern=TENANT_OR_ALL_PATTERN)
@@ -47,39 +52,40 @@ async def list_jobs(
     before: Annotated[UUID | None, QueryParameter()] = None,
 ) -> JobPage:
     """Jobs of all tenants or of one, the newest first. Those that ended are kept for 30 days."""
-    async with operator_transaction(runtime.engine) as connection:
-        page = jobs_page(tenant_id, kind, state_, before, limit + 1)
+    tenants = await asked_tenants(request, runtime, tenant_id)
+    async with visible_transaction(runtime.engine) as connection:
+        page = jobs_page(tenants, kind, state_, before, limit + 1)
         items = [job_from_row(row) for row in await connection.execute(page)]
     more = len(items) > limit
     return JobPage(items=items[:limit], next=items[limit - 1].id if more else None)
 
 
-@get("/v1/jobs/{job_id:str}", tags=["jobs"])
+@get("/v1/jobs/{job_id:str}", tags=["jobs"], opt=READ)
 async def get_job(request: HttpRequest, runtime: NamedRuntime, job_id: JobId) -> Job:
     """A job: how far it is, and how it ended."""
     return await found(request, runtime, job_id)
 
 
-@post("/v1/jobs/{job_id:str}/cancel", status_code=200, tags=["jobs"])
+@post("/v1/jobs/{job_id:str}/cancel", status_code=200, tags=["jobs"], opt=ADMIN)
 async def cancel_job(request: HttpRequest, runtime: NamedRuntime, job_id: JobId) -> Job:
     """End a job. What it has done stays done; the slice under way is undone.
 
     To cancel a cancelled job changes nothing; one that has ended otherwise is a 409.
     """
     before = await found(request, runtime, job_id)
-    await changed(runtime, CANCEL_JOB, before)
+    await changed(request, runtime, CANCEL_JOB, before)
     after = await job_of(runtime, before.id)
     if after.state != "cancelled":
         raise StateConflictError(f"The job has ended: it is {after.state}.")
     return after
 
 
-@post("/v1/jobs/{job_id:str}/retry", status_code=202, tags=["jobs"])
+@post("/v1/jobs/{job_id:str}/retry", status_code=202, tags=["jobs"], opt=ADMIN)
 async def retry_job(request: HttpRequest, runtime: NamedRuntime, job_id: JobId) -> Job:
     """Have a failed or cancelled job go on from where it stood; 409 for any other."""
     before = await found(request, runtime, job_id)
     try:
-        retried = await changed(runtime, RETRY_JOB, before)
+        retried = await changed(request, runtime, RETRY_JOB, before)
     except IntegrityError:
         raise StateConflictError("Another job that does the same is at work.") from None
     after = await job_of(runtime, before.id)
@@ -92,6 +98,7 @@ async def retry_job(request: HttpRequest, runtime: NamedRuntime, job_id: JobId) 
 @get(
     "/v1/jobs/{job_id:str}/events",
     tags=["jobs"],
+    opt=READ,
     responses={
         200: ResponseSpec(
             data_container=str,
@@ -107,12 +114,15 @@ async def job_events(request: HttpRequest, runtime: NamedRuntime, job_id: JobId)
     Who connects again is told how the job stands now, whatever `Last-Event-ID` says.
     """
     job = await found(request, runtime, job_id)
-    return ServerSentEvent(events(runtime, job))
+    caller: Caller = request.scope["caller"]  # type: ignore[typeddict-item]
+    return ServerSentEvent(events(runtime, job, caller))
 
 
-async def events(runtime: Runtime, job: Job) -> AsyncIterator[ServerSentEventMessage]:
-    """What is sent to one who watches `job`."""
-    async for each in runtime.watch.follow(job):
+async def events(
+    runtime: Runtime, job: Job, caller: Caller
+) -> AsyncIterator[ServerSentEventMessage]:
+    """What is sent to one who watches `job`, for as long as the caller's key opens."""
+    async for each in runtime.watch.follow(job, partial(runtime.door.still_opens, caller)):
         if each is None:
             yield ServerSentEventMessage(comment="still here", data=None)
             continue
@@ -129,12 +139,22 @@ async def found(request: HttpRequest, runtime: Runtime, job_id: str) -> Job:
     except ValueError:
         raise InvalidFieldError("job_id", "is not a UUID") from None
     job = await job_of(runtime, wanted)
-    request.scope["tenant_id"] = job.tenant_id  # type: ignore[typeddict-unknown-key]
+    if job.tenant_id is not None:
+        await enter(request, runtime, job.tenant_id)
     return job
 
 
-async def changed(runtime: Runtime, statement: TextClause, job: Job) -> bool:
-    """Whether `statement` has changed the row of `job`."""
-    async with operator_transaction(runtime.engine) as connection:
-        named = {"tenant_id": job.tenant_id or ALL_TENANTS, "id": job.id}
-        return await connection.scalar(statement, named) is not None
+async def changed(
+    request: HttpRequest, runtime: Runtime, statement: TextClause, job: Job
+) -> bool:
+    """Whether `statement` has changed the row of `job`; its name says what the record is of."""
+    action = "cancel_job" if statement is CANCEL_JOB else "retry_job"
+    tenant_id = job.tenant_id or ALL_TENANTS
+    named = {"tenant_id": tenant_id, "id": job.id}
+    async with visible_transaction(runtime.engine) as connection:
+        done = await connection.scalar(statement, named) is not None
+        if done:
+            details = {"job_id": job.id, "kind": job.kind}
+            written = record(request, tenant_id, action, details)
+            await connection.execute(INSERT_RECORD, written)
+    return done

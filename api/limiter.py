@@ -45,6 +45,11 @@ class Limiter:
         self._waiting: deque[Asked] = deque()
         self._asking: asyncio.Task[None] | None = None
 
+    @property
+    def degraded(self) -> bool:
+        """Whether this process keeps the limits for itself, for Redis has not answered it."""
+        return self._redis is not None and self._redis.away
+
     async def aclose(self) -> None:
         """Answer those who wait and close the connections."""
         if self._asking:

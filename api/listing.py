@@ -7,6 +7,7 @@ import msgspec
 from litestar import Request, get
 from litestar.params import QueryParameter
 
+from api.entry import READ, enter
 from api.runtime import NamedRuntime
 from db.queries.listing import Wanted, messages_page
 from db.queries.messages import message_from_row
@@ -24,7 +25,7 @@ class MessagePage(msgspec.Struct, frozen=True, kw_only=True):
     next: UUID | None
 
 
-@get("/v1/messages", tags=["messages"])
+@get("/v1/messages", tags=["messages"], opt=READ)
 async def list_messages(
     request: Request[Any, Any, Any],
     runtime: NamedRuntime,
@@ -41,8 +42,8 @@ async def list_messages(
 
     With `archived` these too, or `only` these; the status `archived` asks for them by itself.
     """
-    request.scope["tenant_id"] = tenant_id  # type: ignore[typeddict-unknown-key]
     check_text("conversation_id", conversation_id or "", 128)
+    await enter(request, runtime, tenant_id)
     asked_by_status: Archived = "only" if embedding_status == "archived" else "exclude"
     wanted = Wanted(embedding_status, archived or asked_by_status, conversation_id, after)
     async with tenant_transaction(runtime.engine, [tenant_id], planned=True) as connection:

@@ -9,6 +9,7 @@ from litestar.params import QueryParameter, RawBody
 
 from api.answering import answers_of
 from api.bodies import check_json, read_search, search_request
+from api.entry import READ
 from api.openapi import documented_body
 from api.runtime import NamedRuntime
 from memory.errors import InvalidFieldError
@@ -25,7 +26,7 @@ Share = Annotated[float | None, QueryParameter(ge=0, le=1)]
 Weight = Annotated[float | None, QueryParameter(ge=0, le=1000)]
 
 
-@get("/v1/memory/search", tags=["search"])
+@get("/v1/memory/search", tags=["search"], opt=READ, open_parameters=METADATA)
 async def search(
     request: HttpRequest,
     runtime: NamedRuntime,
@@ -80,6 +81,7 @@ async def search(
     operation_class=documented_body(SearchRequest),
     status_code=200,
     tags=["search"],
+    opt=READ,
 )
 async def search_by_body(
     request: HttpRequest, runtime: NamedRuntime, body: RawBody

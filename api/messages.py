@@ -10,12 +10,18 @@ from litestar import Request, Response, Router, get, post
 from litestar.params import PathParameter, QueryParameter, RawBody
 
 from api.bodies import check_json, read_batch, read_idempotency_key, read_message
+from api.entry import READ, WRITE, enter, enter_to_store
 from api.ingest import Key, Stored
 from api.ingest import Request as StoreRequest
 from api.openapi import documented_body
 from api.runtime import NamedRuntime, Runtime
-from db.queries.messages import TENANT_OF_MESSAGE, message_from_row, messages_by_id
-from db.sessions import tenant_transaction
+from db.queries.messages import (
+    TENANT_AMONG,
+    TENANT_OF_MESSAGE,
+    message_from_row,
+    messages_by_id,
+)
+from db.sessions import tenant_transaction, visible_tenants
 from memory.embedding.batching import embed_contents
 from memory.embedding.protocol import Vectors
 from memory.errors import InvalidFieldError, MessageNotFoundError
@@ -44,7 +50,7 @@ TenantOfMessage = Annotated[
 MANY_CHARACTERS = 5_000
 
 
-@post("/v1/messages", operation_class=documented_body(NewMessage), status_code=202)
+@post("/v1/messages", operation_class=documented_body(NewMessage), status_code=202, opt=WRITE)
 async def create_message(
     request: HttpRequest, runtime: NamedRuntime, body: RawBody
 ) -> Response[Message]:
@@ -55,7 +61,9 @@ async def create_message(
     return answer(runtime, stored, stored.messages[0])
 
 
-@post("/v1/messages/batch", operation_class=documented_body(MessageBatch), status_code=202)
+@post(
+    "/v1/messages/batch", operation_class=documented_body(MessageBatch), status_code=202, opt=WRITE
+)
 async def create_messages(
     request: HttpRequest, runtime: NamedRuntime, body: RawBody
 ) -> Response[StoredBatch]:
@@ -71,7 +79,7 @@ async def create_messages(
     return answer(runtime, stored, batch)
 
 
-@get("/v1/messages/{message_id:str}")
+@get("/v1/messages/{message_id:str}", opt=READ)
 async def get_message(
     request: HttpRequest,
     runtime: NamedRuntime,
@@ -83,33 +91,51 @@ async def get_message(
 
 
 async def found(
-    request: HttpRequest, runtime: Runtime, message_id: str | UUID, tenant_id: str | None
+    request: HttpRequest, runtime: Runtime, message_id: str, tenant_id: str | None
 ) -> Message:
-    """The message with this id, of this tenant if one is named, of any otherwise.
+    """The message with this id, of this tenant if one is named, of any that is the caller's if not.
 
-    Raises `InvalidFieldError` when it can be no id, and `MessageNotFoundError`.
+    The caller is let in to its tenant. Raises `InvalidFieldError` when it can be no id, and
+    `MessageNotFoundError`.
     """
     try:
-        wanted = UUID(str(message_id))
+        wanted = UUID(message_id)
     except ValueError:
         raise InvalidFieldError("message_id", "is not a UUID") from None
-    if tenant_id is None:
-        async with runtime.engine.connect() as connection:
-            tenant_id = await connection.scalar(TENANT_OF_MESSAGE, {"id": wanted})
+    tenant_id = tenant_id or await tenant_of(runtime, wanted)
     if tenant_id is None:
         raise MessageNotFoundError
-    request.scope["tenant_id"] = tenant_id  # type: ignore[typeddict-unknown-key]
+    await enter(request, runtime, tenant_id)
+    return await stored_message(runtime, tenant_id, wanted)
+
+
+async def stored_message(runtime: Runtime, tenant_id: str, message_id: UUID) -> Message:
+    """A message as it stands; raises `MessageNotFoundError`."""
     async with tenant_transaction(runtime.engine, [tenant_id]) as connection:
-        row = (await connection.execute(messages_by_id(tenant_id, [wanted]))).one_or_none()
+        row = (await connection.execute(messages_by_id(tenant_id, [message_id]))).one_or_none()
     if row is None:
         raise MessageNotFoundError
     return message_from_row(row)
 
 
+async def tenant_of(runtime: Runtime, message_id: UUID) -> str | None:
+    """The tenant of a message, None when it is none that the caller may know of."""
+    tenants = visible_tenants()
+    found: str | None
+    if tenants is None:
+        async with runtime.engine.connect() as connection:
+            found = await connection.scalar(TENANT_OF_MESSAGE, {"id": message_id})
+    else:
+        named = {"tenants": tenants, "id": message_id}
+        async with tenant_transaction(runtime.engine, tenants) as connection:
+            found = await connection.scalar(TENANT_AMONG, named)
+    return found
+
+
 async def store(request: HttpRequest, runtime: Runtime, new: Sequence[NewMessage]) -> Stored:
     """Commit `new` as one, then have what is pending embedded."""
-    request.scope["tenant_id"] = new[0].tenant_id  # type: ignore[typeddict-unknown-key]
     key = read_idempotency_key(request, new)
+    await enter_to_store(request, runtime, new)
     inline = not runtime.settings.async_embeddings
     now = datetime.now(UTC)
     settings = await runtime.tenants.all_effective({each.tenant_id for each in new})

@@ -9,6 +9,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import Row
 
+from api.entry import OPERATOR
 from api.runtime import NamedRuntime
 
 
@@ -47,7 +48,7 @@ class StoreGauges(Collector):
                 yield family
 
 
-@get("/metrics", include_in_schema=False)
+@get("/metrics", include_in_schema=False, opt=OPERATOR)
 async def metrics_page(runtime: NamedRuntime) -> Response[bytes]:
     """The page that Prometheus reads."""
     store = StoreGauges(await runtime.probes.gauges())

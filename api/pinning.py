@@ -4,7 +4,8 @@ from typing import Any
 
 from litestar import Request, post
 
-from api.messages import MessageId, TenantOfMessage, found
+from api.entry import WRITE
+from api.messages import MessageId, TenantOfMessage, found, stored_message
 from api.runtime import NamedRuntime, Runtime
 from db.queries.listing import PIN_MESSAGE
 from db.sessions import tenant_transaction
@@ -13,7 +14,7 @@ from memory.messages import Message
 HttpRequest = Request[Any, Any, Any]
 
 
-@post("/v1/messages/{message_id:str}/pin", status_code=200, tags=["messages"])
+@post("/v1/messages/{message_id:str}/pin", status_code=200, tags=["messages"], opt=WRITE)
 async def pin_message(
     request: HttpRequest,
     runtime: NamedRuntime,
@@ -22,10 +23,10 @@ async def pin_message(
 ) -> Message:
     """Keep a message where it is: retention neither archives nor deletes it."""
     message = await found(request, runtime, message_id, tenant_id)
-    return await pinned(request, runtime, message, True)
+    return await pinned(runtime, message, True)
 
 
-@post("/v1/messages/{message_id:str}/unpin", status_code=200, tags=["messages"])
+@post("/v1/messages/{message_id:str}/unpin", status_code=200, tags=["messages"], opt=WRITE)
 async def unpin_message(
     request: HttpRequest,
     runtime: NamedRuntime,
@@ -34,12 +35,12 @@ async def unpin_message(
 ) -> Message:
     """Leave a message to retention again."""
     message = await found(request, runtime, message_id, tenant_id)
-    return await pinned(request, runtime, message, False)
+    return await pinned(runtime, message, False)
 
 
-async def pinned(request: HttpRequest, runtime: Runtime, message: Message, pin: bool) -> Message:
+async def pinned(runtime: Runtime, message: Message, pin: bool) -> Message:
     """The message, pinned or not as it is wanted."""
     named = {"tenant_id": message.tenant_id, "id": message.id, "pinned": pin}
     async with tenant_transaction(runtime.engine, [message.tenant_id]) as connection:
         await connection.execute(PIN_MESSAGE, named)
-    return await found(request, runtime, message.id, message.tenant_id)
+    return await stored_message(runtime, message.tenant_id, message.id)

@@ -7,11 +7,11 @@ from litestar import Request, delete, get, put
 from litestar.params import PathParameter, RawBody
 
 from api.bodies import check_json, read
+from api.entry import ADMIN, enter, record
 from api.openapi import documented_body
 from api.runtime import NamedRuntime, Runtime
-from api.starting import who
 from api.tenant_settings import checked
-from db.queries.audit import INSERT_RECORD, record_parameters
+from db.queries.audit import INSERT_RECORD
 from db.queries.policies import (
     DELETE_POLICY,
     LOCK_RETENTION,
@@ -36,16 +36,18 @@ class PolicyAnswer(msgspec.Struct, frozen=True, kw_only=True):
     effective: EffectivePolicy
 
 
-@get(PATH, tags=["admin"])
-async def get_policy(runtime: NamedRuntime, tenant_id: Tenant) -> PolicyAnswer:
+@get(PATH, tags=["admin"], opt=ADMIN)
+async def get_policy(
+    request: HttpRequest, runtime: NamedRuntime, tenant_id: Tenant
+) -> PolicyAnswer:
     """The retention policy of a tenant; a null of its own is the deployment's."""
-    tenant_id = checked(tenant_id)
+    await enter(request, runtime, checked(tenant_id))
     async with tenant_transaction(runtime.engine, [tenant_id]) as connection:
         row = (await connection.execute(policy_of(tenant_id))).one_or_none()
     return answer(runtime, tenant_id, policy_from_row(row))
 
 
-@put(PATH, operation_class=documented_body(RetentionPolicy), tags=["admin"])
+@put(PATH, operation_class=documented_body(RetentionPolicy), tags=["admin"], opt=ADMIN)
 async def put_policy(
     request: HttpRequest, runtime: NamedRuntime, tenant_id: Tenant, body: RawBody
 ) -> PolicyAnswer:
@@ -55,16 +57,18 @@ async def put_policy(
     """
     check_json(request)
     policy = read(POLICY, body)
-    await store(request, runtime, checked(tenant_id), policy)
+    await enter(request, runtime, checked(tenant_id))
+    await store(request, runtime, tenant_id, policy)
     return answer(runtime, tenant_id, policy)
 
 
-@delete(PATH, status_code=200, tags=["admin"])
+@delete(PATH, status_code=200, tags=["admin"], opt=ADMIN)
 async def delete_policy(
     request: HttpRequest, runtime: NamedRuntime, tenant_id: Tenant
 ) -> PolicyAnswer:
     """Forget the policy of a tenant: the deployment's holds again."""
-    await store(request, runtime, checked(tenant_id), None)
+    await enter(request, runtime, checked(tenant_id))
+    await store(request, runtime, tenant_id, None)
     return answer(runtime, tenant_id, RetentionPolicy())
 
 
@@ -72,14 +76,7 @@ async def store(
     request: HttpRequest, runtime: Runtime, tenant_id: str, policy: RetentionPolicy | None
 ) -> None:
     """Store a policy, or with None forget it, when no slice of a run is between the two."""
-    details = {"policy": policy}
-    record = record_parameters(
-        tenant_id,
-        who(request),
-        "policy",
-        details,
-        request_id=str(request.scope["request_id"]),  # type: ignore[typeddict-item]
-    )
+    done = record(request, tenant_id, "policy", {"policy": policy})
     async with tenant_transaction(runtime.engine, [tenant_id]) as connection:
         await connection.execute(LOCK_RETENTION, {"tenant_id": tenant_id})
         if policy is None:
@@ -87,7 +84,7 @@ async def store(
         else:
             values = msgspec.structs.asdict(policy)
             await connection.execute(PUT_POLICY, {"tenant_id": tenant_id, **values})
-        await connection.execute(INSERT_RECORD, record)
+        await connection.execute(INSERT_RECORD, done)
 
 
 def answer(runtime: Runtime, tenant_id: str, own: RetentionPolicy) -> PolicyAnswer:

@@ -1,5 +1,6 @@
 """Every error as `application/problem+json` (RFC 9457), with the field at fault."""
 
+import math
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -16,17 +17,27 @@ from memory.errors import (
     EmbeddingError,
     EmbeddingRejectedError,
     EmbeddingSetupError,
+    ForeignTenantError,
     IdempotencyConflictError,
     IdempotencyGoneError,
     InvalidFieldError,
     JobNotFoundError,
+    KeyNotFoundError,
     MessageNotFoundError,
     StateConflictError,
 )
+from memory.limits import Standing
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:ai-memory-layer:problem:"
-RETRY_AFTER_SECONDS = 1
+RETRY_LATER = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
+LIMITED = {
+    "address": "Too many requests from this address",
+    "auth": "Too many wrong keys from this address",
+    "key": "Too many requests with this key",
+    "tenant": "Too many requests for this tenant",
+    "messages": "Too many messages for this tenant",
+}
 
 
 class FieldError(msgspec.Struct, frozen=True):
@@ -51,6 +62,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 class ProblemError(Exception):
     """An error that is answered as the problem `kind` with `status`."""
 
+    retry_after_seconds = 1
+
     def __init__(
         self, status: int, kind: str, detail: str, errors: list[FieldError] | None = None
     ) -> None:
@@ -72,6 +85,16 @@ class BusyError(ProblemError):
 
     def __init__(self) -> None:
         super().__init__(503, "busy", "The service is busy with other requests. Try again soon.")
+
+
+class TooManyRequestsError(ProblemError):
+    """A limit is used up; the same request may succeed when `standing` says so."""
+
+    def __init__(self, standing: Standing) -> None:
+        kind = standing.hit.kind
+        detail = f"{LIMITED.get(kind, kind)}: the limit is {standing.hit.limit.text}."
+        super().__init__(429, "too-many-requests", detail)
+        self.retry_after_seconds = max(1, math.ceil(standing.retry_after or 0))
 
 
 def invalid(errors: list[FieldError]) -> ProblemError:
@@ -97,6 +120,10 @@ def problem_error(error: Exception) -> ProblemError:
             return ProblemError(404, "not-found", "No such message.")
         case JobNotFoundError():
             return ProblemError(404, "not-found", "No such job.")
+        case KeyNotFoundError():
+            return ProblemError(404, "not-found", "No such key.")
+        case ForeignTenantError():
+            return ProblemError(403, "forbidden", "This key is for other tenants.")
         case StateConflictError():
             return ProblemError(409, "conflict", str(error))
         case IdempotencyConflictError():
@@ -144,8 +171,8 @@ def render(error: ProblemError, request_id: str) -> tuple[int, dict[str, str], b
         errors=error.errors,
     )
     headers = {"content-type": MEDIA_TYPE}
-    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["retry-after"] = str(RETRY_AFTER_SECONDS)
+    if error.status in RETRY_LATER:
+        headers["retry-after"] = str(error.retry_after_seconds)
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"
     return error.status, headers, msgspec.json.encode(problem)

@@ -4,7 +4,8 @@ from typing import Any
 
 from litestar import Request, Response, post
 
-from api.messages import MessageId, TenantOfMessage, found
+from api.entry import WRITE
+from api.messages import MessageId, TenantOfMessage, found, stored_message
 from api.runtime import NamedRuntime
 from api.starting import embed_soon
 from db.queries.retention import RESTORE_MESSAGE
@@ -12,7 +13,7 @@ from db.sessions import tenant_transaction
 from memory.messages import Message
 
 
-@post("/v1/messages/{message_id:str}/restore", status_code=202, tags=["messages"])
+@post("/v1/messages/{message_id:str}/restore", status_code=202, tags=["messages"], opt=WRITE)
 async def restore_message(
     request: Request[Any, Any, Any],
     runtime: NamedRuntime,
@@ -33,4 +34,5 @@ async def restore_message(
     embed_soon(request, runtime, before.tenant_id, [before.id])
     if runtime.upkeep:
         runtime.upkeep.wake()
-    return Response(await found(request, runtime, message_id, before.tenant_id), status_code=202)
+    after = await stored_message(runtime, before.tenant_id, before.id)
+    return Response(after, status_code=202)

@@ -10,16 +10,17 @@ from litestar.params import RawBody
 from msgspec import UNSET, Meta, UnsetType
 
 from api.bodies import check_json, read
+from api.entry import ADMIN, enter_one_or_all, who
 from api.openapi import documented_body
 from api.runtime import NamedRuntime, Runtime
-from api.starting import job_of, send, start, who
+from api.starting import job_of, send, start
 from memory.errors import InvalidFieldError
 from memory.jobs import ALL_TENANTS, Job
 from memory.messages import TenantId
 from memory.retention import ACTIONS, Action, DueMessage
 from memory.retention_runs import Run
 from tasks.due import count_up_to, due_page
-from tasks.jobs import NewJob, work
+from tasks.jobs import work
 from tasks.retention import expire_step, new_run
 
 HttpRequest = Request[Any, Any, Any]
@@ -72,6 +73,7 @@ REQUEST = msgspec.json.Decoder(RetentionRequest)
     operation_class=documented_body(RetentionRequest),
     status_code=200,
     tags=["admin"],
+    opt=ADMIN,
 )
 async def run_retention(
     request: HttpRequest, runtime: NamedRuntime, body: RawBody
@@ -83,13 +85,14 @@ async def run_retention(
     check_json(request)
     asked = read(REQUEST, body)
     check(asked)
+    await enter_one_or_all(request, runtime, asked.tenant_id)
     tenant_id = asked.tenant_id or ALL_TENANTS
     run = Run(
         as_of=datetime.now(UTC),
         actions=tuple(action for action in ACTIONS if action in asked.actions),
         dry_run=asked.dry_run,
     )
-    job = await carry_out(runtime, asked, run, new_run(run, tenant_id, who(request)))
+    job = await carry_out(request, runtime, asked, run)
     if job.state != "completed" or job.result is None:
         return Response(job, status_code=202, headers={"Location": f"/v1/jobs/{job.id}"})
     outcome = RetentionOutcome(**job.result, job_id=str(job.id))
@@ -109,12 +112,15 @@ def check(asked: RetentionRequest) -> None:
         raise InvalidFieldError("after", "goes with list")
 
 
-async def carry_out(runtime: Runtime, asked: RetentionRequest, run: Run, new: NewJob) -> Job:
+async def carry_out(
+    request: HttpRequest, runtime: Runtime, asked: RetentionRequest, run: Run
+) -> Job:
     """The job of the run, after as much of it as the caller waits for."""
+    new = new_run(run, asked.tenant_id or ALL_TENANTS, who(request))
     small = asked.wait is not False and await is_small(runtime, run, new.tenant_id)
     whole = runtime.settings.request_timeout_seconds * PATIENCE
     soon = min(SMALL_RUN_SECONDS, whole)
-    job = await start(runtime, new, send_now=False)
+    job = await start(request, runtime, new, send_now=False)
     if small and files_are_ours(runtime, run):
         await asyncio.to_thread(work, runtime.backstage, new.tenant_id, job.id, expire_step, soon)
         job = await job_of(runtime, job.id)

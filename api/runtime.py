@@ -13,12 +13,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.cache import Cache
+from api.door import Door
 from api.ingest import Ingest
+from api.known_keys import KnownKeys
+from api.limiter import Limiter
 from api.metrics import Metrics
 from api.models import ActiveModel, Model
 from api.probes import Probes
 from api.problems import UnavailableError
 from api.search_answers import SearchAnswers
+from api.tenant_limits import TenantLimits
 from api.tenants import Tenants
 from api.upkeep import Upkeep
 from api.uses import Uses
@@ -57,6 +61,9 @@ class Runtime:
         self.side_engine: AsyncEngine = side_engine(settings)
         # For the work of tasks that is done here, in threads.
         self.backstage = Resources(settings)
+        self.keys = KnownKeys(self.side_engine)
+        self.door = Door(settings, self.keys)
+        self.limiter = Limiter(settings.redis_url if settings.async_embeddings else "", metrics)
         self.ingest = Ingest(self.engine)
         self.watch = Watch(self.engine)
         self.publisher = (
@@ -77,6 +84,7 @@ class Runtime:
         self.cache = Cache.connect(cache_url) if cache_url else None
         self.answers = SearchAnswers(self.cache, metrics)
         self.tenants = Tenants(self.engine, settings)
+        self.tenant_limits = TenantLimits(settings)
         self.uses = Uses(self.engine, self.tenants)
         self.active = ActiveModel(settings, self.engine, self.backstage.models, self.cache, metrics)
         self.probe: asyncio.Task[bool] | None = None
@@ -105,11 +113,13 @@ class Runtime:
         """Run the parts. Raises `MemoryLayerError` when the store must not be served as it is."""
         try:
             await self.active.open()
+            await self.door.follow()
         except (SchemaOutdatedError, EmbeddingUnavailableError, SQLAlchemyError, OSError) as error:
             self._note(error)
         watching = asyncio.create_task(self._watch_the_store())
         await self.ingest.start()
         self.uses.start()
+        self.keys.start()
         if self.publisher:
             await self.publisher.start()
         if self.upkeep:
@@ -145,6 +155,8 @@ class Runtime:
         """Until it can be served, see whether it can by now; then follow its active model."""
         while True:
             await asyncio.sleep(FOLLOW_SECONDS if self.ready else RETRY_SECONDS)
+            with contextlib.suppress(SQLAlchemyError, OSError):
+                await self.door.follow()
             try:
                 await (self.active.follow() if self.ready else self.active.open())
             except Exception as error:
@@ -170,6 +182,8 @@ class Runtime:
                     await self.upkeep.stop()
                 await self.active.stop()
                 await self.uses.stop()
+                await self.keys.stop()
+        await self.limiter.aclose()
         if self.cache:
             await self.cache.aclose()
         if self.redis:

@@ -6,30 +6,31 @@ from uuid import UUID
 
 from litestar import Request
 
+from api.entry import record
 from api.runtime import Runtime
+from db.queries.audit import INSERT_RECORD
 from db.queries.jobs import job_from_row, jobs_by_id
-from db.sessions import operator_transaction
-from memory.access import Caller
+from db.sessions import visible_tenants, visible_transaction
 from memory.errors import JobNotFoundError
 from memory.jobs import ALL_TENANTS, Job
 from tasks.jobs import NewJob, start_job
 
 
-def who(request: Request[Any, Any, Any]) -> str:
-    """Who asks, for records: `local`, or `key` and the first 8 digits of the key's SHA-256."""
-    caller: Caller = request.scope["caller"]  # type: ignore[typeddict-item]
-    return caller.name
-
-
-async def start(runtime: Runtime, new: NewJob, *, send_now: bool = True) -> Job:
-    """A new job, or the active one that has its key; committed, and begun within moments.
+async def start(
+    request: Request[Any, Any, Any], runtime: Runtime, new: NewJob, *, send_now: bool = True
+) -> Job:
+    """A new job, or the active one that has its key; committed with its record, and soon begun.
 
     Without `send_now` it is left to the caller to work on it or to `send` it. A broker that is
     down neither fails nor slows this: the row is what counts.
     """
-    async with operator_transaction(runtime.engine) as connection:
+    async with visible_transaction(runtime.engine) as connection:
         job_id = await connection.run_sync(start_job, new)
-        job = job_from_row((await connection.execute(jobs_by_id([job_id]))).one())
+        found = await connection.execute(jobs_by_id([job_id], visible_tenants()))
+        job = job_from_row(found.one())
+        details = {"job_id": job.id, "kind": job.kind, "arguments": job.arguments}
+        done = record(request, new.tenant_id, "start_job", details)
+        await connection.execute(INSERT_RECORD, done)
     if send_now:
         await send(runtime, job)
     return job
@@ -56,9 +57,10 @@ def embed_soon(
 
 
 async def job_of(runtime: Runtime, job_id: UUID) -> Job:
-    """The job `job_id` as it stands, whichever tenant it is about; `JobNotFoundError` without."""
-    async with operator_transaction(runtime.engine) as connection:
-        row = (await connection.execute(jobs_by_id([job_id]))).one_or_none()
+    """The job `job_id` as it stands; `JobNotFoundError` without one that is the caller's."""
+    async with visible_transaction(runtime.engine) as connection:
+        found = await connection.execute(jobs_by_id([job_id], visible_tenants()))
+        row = found.one_or_none()
     if row is None:
         raise JobNotFoundError
     return job_from_row(row)

@@ -3,10 +3,11 @@
 import time
 from collections import OrderedDict
 from collections.abc import Collection
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from db.queries.audit import INSERT_RECORD
 from db.queries.scopes import EXACT_UP_TO, TENANT_SIZE, is_small
 from db.queries.tenants import (
     DELETE_SETTINGS,
@@ -68,8 +69,10 @@ class Tenants:
         remember(self._small, tenant_id, (now + KNOWN_SECONDS, small))
         return small
 
-    async def put(self, tenant_id: str, settings: TenantSettings | None) -> None:
-        """Store the settings of a tenant, or with None forget them.
+    async def put(
+        self, tenant_id: str, settings: TenantSettings | None, record: dict[str, Any]
+    ) -> None:
+        """Store the settings of a tenant, or with None forget them, and `record` that.
 
         Another language than before has the tenant's messages indexed anew. Raises
         `InvalidFieldError` when the weights of the score, or of importance, would all be 0.
@@ -87,6 +90,7 @@ class Tenants:
             if changed.language != before:
                 wait = {"tenant_id": tenant_id, "after": REINDEX_AFTER_SECONDS}
                 await connection.execute(REINDEX_TENANT, wait)
+            await connection.execute(INSERT_RECORD, record)
         self._known.pop(tenant_id, None)
 
     async def _read(self, tenant_ids: Collection[str]) -> dict[str, TenantSettings]:

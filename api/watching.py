@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextvars import Context
 from uuid import UUID
 
 import structlog
@@ -19,12 +20,15 @@ POLL_SECONDS = 0.5
 # Proxies close a connection on which nothing passes for a minute, some after half of one.
 HEARTBEAT_SECONDS = 15.0
 
+MayWatch = Callable[[], Awaitable[bool]]
+
 
 class Watcher:
     """One who watches: the job as it was told last, None when it is no longer there."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, may_watch: MayWatch) -> None:
         self.id = job.id
+        self.may_watch = may_watch
         self.job: Job | None = job
         self.news = asyncio.Event()
 
@@ -53,12 +57,13 @@ class Watch:
         self._reader: asyncio.Task[None] | None = None
         self._ending = False
 
-    async def follow(self, job: Job) -> AsyncIterator[Job | None]:
+    async def follow(self, job: Job, may_watch: MayWatch) -> AsyncIterator[Job | None]:
         """The job now and after each change until it has ended; None for 15 s without a change.
 
-        Ends early when the service does, and when the job is no longer there.
+        Ends early when the service does, when the job is no longer there, and when the caller may
+        watch no longer.
         """
-        watcher = Watcher(job)
+        watcher = Watcher(job, may_watch)
         self._watchers.add(watcher)
         try:
             told: Job | None = job
@@ -66,7 +71,8 @@ class Watch:
             # By what was told, not by what is known: it may have ended while the first was sent.
             while told and not told.ended and not self._ending:
                 if self._reader is None or self._reader.done():
-                    self._reader = asyncio.create_task(self._read())
+                    # For all who watch, and so not for the caller alone who is the first.
+                    self._reader = asyncio.create_task(self._read(), context=Context())
                 if not await watcher.heard():
                     yield None
                     continue
@@ -97,11 +103,12 @@ class Watch:
             asked = list(self._watchers)
             try:
                 found = await self._jobs({watcher.id for watcher in asked})
+                allowed = [await watcher.may_watch() for watcher in asked]
             except (SQLAlchemyError, OSError) as error:
                 log.warning("watched_jobs_not_read", reason=type(error).__name__)
                 continue
-            for watcher in asked:
-                watcher.tell(found.get(watcher.id))
+            for watcher, may_watch in zip(asked, allowed, strict=True):
+                watcher.tell(found.get(watcher.id) if may_watch else None)
 
     async def _jobs(self, ids: Iterable[UUID]) -> dict[UUID, Job]:
         async with operator_transaction(self._engine) as connection:

@@ -1,5 +1,6 @@
 """Who calls, and what they may do."""
 
+from collections.abc import Iterable
 from typing import Literal
 from uuid import UUID
 
@@ -17,6 +18,14 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     """For records: `local`, or `key` and the first 8 digits of the key's SHA-256."""
-    scopes: frozenset[AccessScope]
+    scopes: frozenset[AccessScope] = SCOPES
     tenants: frozenset[str] | None = None
+    digest: bytes = b""
+    """SHA-256 of the key."""
     key_id: UUID | None = None
+    """Of a key that is kept in the store; those of the settings have none."""
+    rate_limit: str | None = None
+
+    def may_use(self, tenants: Iterable[str]) -> bool:
+        """Whether all of `tenants` are the caller's."""
+        return self.tenants is None or self.tenants.issuperset(tenants)

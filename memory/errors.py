@@ -12,6 +12,8 @@ MemoryLayerError
 ├── InvalidFieldError           a field of a request has a value that it does not take
 ├── MessageNotFoundError
 ├── JobNotFoundError
+├── KeyNotFoundError
+├── ForeignTenantError          the caller's key is not for this tenant
 ├── StateConflictError          what is asked does not go with the state that a thing is in
 ├── ArchiveFileError            a file of messages cannot be written or read
 ├── JobLostError                a job was cancelled, or taken over, under its runner
@@ -73,6 +75,14 @@ class MessageNotFoundError(MemoryLayerError):
 
 class JobNotFoundError(MemoryLayerError):
     """No such job."""
+
+
+class KeyNotFoundError(MemoryLayerError):
+    """No such key."""
+
+
+class ForeignTenantError(MemoryLayerError):
+    """The caller's key is not for this tenant, or not for all where all are meant."""
 
 
 class StateConflictError(MemoryLayerError):

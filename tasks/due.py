@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from db.queries.policies import policy_from_row, policy_of
 from db.queries.retention import NEXT_TENANT, WINDOW_END, count_due, due_parameters, list_due
+from db.sessions import see_as_api
 from memory.errors import InvalidFieldError
 from memory.jobs import ALL_TENANTS
 from memory.retention import (
@@ -74,6 +75,8 @@ def count_up_to(
     enough = time.monotonic() + seconds
     touched = 0
     with resources.engine.connect() as connection:
+        if tenant_id != ALL_TENANTS:
+            see_as_api(connection, tenant_id)
         for each in tenants_of(connection, run, tenant_id):
             policy = policy_for(connection, resources, each)
             due = Due()
@@ -110,6 +113,7 @@ def due_page(
     reason, last = read_cursor(after)
     items: list[DueMessage] = []
     with resources.engine.connect() as connection:
+        see_as_api(connection, tenant_id)
         policy = policy_for(connection, resources, tenant_id)
         if policy.legal_hold:
             return DuePage([], None)

@@ -29,6 +29,8 @@ from tests.workers import beat, worker
 __all__ = ["beat", "worker"]  # fixtures
 
 TEMPLATE = "memory_template"
+# All tests come from one address, and ask for more in a minute than an application may.
+UNLIMITED = {"global_rate_limit": "", "tenant_rate_limit": "", "auth_failure_limit": ""}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -126,6 +128,7 @@ def settings(database: str, valkey: EmbeddedValkey, folder: Path, provider: Prov
         embedding_provider=provider,
         sweep_interval_seconds=1,
         environment="test",
+        **UNLIMITED,
     )
 
 

@@ -1,5 +1,6 @@
 """The audit log: who did what, to whom, when and with what result. Rows are only ever added."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -45,14 +46,14 @@ def record_parameters(
 
 
 def records_page(
-    tenant_id: str | None, action: str | None, before: UUID | None, most: int
+    tenants: Sequence[str] | None, action: str | None, before: UUID | None, most: int
 ) -> Select[Any]:
     """At most `most` records, the newest first, older than `before`; None filters nothing."""
-    names = Record.__struct_fields__
-    wanted = {audit_log.c.tenant_id: tenant_id, audit_log.c.action: action}
-    page = select(*(audit_log.c[name] for name in names)).where(
-        *(column == value for column, value in wanted.items() if value)
-    )
+    page = select(*(audit_log.c[name] for name in Record.__struct_fields__))
+    if tenants is not None:
+        page = page.where(audit_log.c.tenant_id.in_(tenants))
+    if action is not None:
+        page = page.where(audit_log.c.action == action)
     if before is not None:
         page = page.where(audit_log.c.id < before)
     return page.order_by(audit_log.c.id.desc()).limit(most)

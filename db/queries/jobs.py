@@ -171,21 +171,24 @@ SHOWN = [
 ]
 
 
-def jobs_by_id(ids: Sequence[UUID]) -> Select[Any]:
-    """The jobs of `ids`, of whichever tenants the transaction may see, in no order."""
-    return select(*SHOWN).where(jobs.c.id.in_(ids))
+def jobs_by_id(ids: Sequence[UUID], tenants: Sequence[str] | None = None) -> Select[Any]:
+    """The jobs of `ids`, in no order: of `tenants`, or of all that the transaction may see."""
+    found = select(*SHOWN).where(jobs.c.id.in_(ids))
+    return found if tenants is None else found.where(jobs.c.tenant_id.in_(tenants))
 
 
 def jobs_page(
-    tenant_id: str | None,
+    tenants: Sequence[str] | None,
     kind: JobKind | None,
     state: JobState | None,
     before: UUID | None,
     most: int,
 ) -> Select[Any]:
     """At most `most` jobs, the newest first, older than `before`; None filters nothing."""
-    wanted = {jobs.c.tenant_id: tenant_id, jobs.c.kind: kind, jobs.c.state: state}
+    wanted = {jobs.c.kind: kind, jobs.c.state: state}
     page = select(*SHOWN).where(*(column == value for column, value in wanted.items() if value))
+    if tenants is not None:
+        page = page.where(jobs.c.tenant_id.in_(tenants))
     if before is not None:
         page = page.where(jobs.c.id < before)
     return page.order_by(jobs.c.id.desc()).limit(most)

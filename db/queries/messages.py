@@ -79,6 +79,12 @@ delete from idempotency_keys where (tenant_id, key) in (
 # Across tenants: the one look-up of an operator who knows an id and not its tenant.
 TENANT_OF_MESSAGE = text("/* tenant_of_message */ select tenant_of_message(:id)")
 
+# The same for a key that is for some tenants.
+TENANT_AMONG = text("""
+/* tenant_among */
+select tenant_id from messages
+where tenant_id = any(cast(:tenants as text[])) and id = :id
+""")
 
 STORED_AS_THEY_ARE = (
     "tenant_id",

@@ -11,7 +11,7 @@ import pytest
 from cli.postgres import EmbeddedPostgres
 from memory.settings import Settings
 from tests.api.speaking import Speaker
-from tests.conftest import TEMPLATE, own_database, serving
+from tests.conftest import TEMPLATE, UNLIMITED, own_database, serving
 
 
 @pytest.fixture
@@ -36,6 +36,7 @@ def shared_settings(postgres: EmbeddedPostgres, folder: Path) -> Iterator[Settin
             data_dir=str(folder),
             embedding_provider="mock",
             async_embeddings=False,
+            **UNLIMITED,
         )
 
 

@@ -204,7 +204,7 @@ def test_a_request_is_one_line_in_the_log_without_what_was_said(api: httpx.Clien
         ("POST", "/v1/messages", 202),
         ("GET", "/v1/memory/search", 200),
         ("POST", "/v1/messages", 415),
-        ("GET", "/v1/messages/{message_id}", 200),
+        ("GET", "/v1/messages/{message_id}", 400),
     ]
     first = requests[0]
     assert (first["request_id"], first["tenant_id"]) == ("line-1", "acme")

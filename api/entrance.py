@@ -1,0 +1,131 @@
+"""What stands between the door and the handlers: limits by address and key, and wrong keys."""
+
+import asyncio
+import contextlib
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from ipaddress import AddressValueError, IPv6Address
+
+from litestar.types import HTTPScope
+
+from api.door import Door, Visitor
+from api.limiter import Limiter
+from api.problems import ProblemError, TooManyRequestsError
+from memory.access import Caller
+from memory.limits import Hit, Limit, Standing, read_limits
+from memory.settings import Settings
+
+# Who has sent so many wrong keys waits for each answer, twice as long each time.
+PATIENT_UP_TO = 4
+FIRST_WAIT_SECONDS = 0.1
+LONGEST_WAIT_SECONDS = 2.0
+# An address that a key was good from is not blocked for that key by what others send from there.
+TRUSTED_PAIRS = 10_000
+TRUSTED_SECONDS = 3_600.0
+KEY_LIMITS_KEPT = 1_000
+
+
+class Entrance:
+    """Lets a request in, or says why not, before anything of its body is read."""
+
+    def __init__(self, settings: Settings, door: Door, limiter: Limiter) -> None:
+        self.door = door
+        self._limiter = limiter
+        self._address_limits = read_limits(settings.global_rate_limit)
+        self._key_limits = read_limits(settings.key_rate_limit)
+        self._failure_limits = read_limits(settings.auth_failure_limit)
+        self._own_limits: dict[str, tuple[Limit, ...]] = {}
+        self._trusted: OrderedDict[tuple[str, bytes], float] = OrderedDict()
+
+    async def admit(self, scope: HTTPScope, headers: dict[str, str]) -> Caller | None:
+        """Who calls; None for a request that is anybody's.
+
+        Raises the 401, 403, 429 or 503 that the request is answered with.
+        """
+        visitor = self.door.greet(scope, headers)
+        if visitor.public and scope["path"] in self.door.unlimited:
+            return None
+        address = address_of(scope)
+        hits = [Hit(f"address:{address}", limit) for limit in self._address_limits]
+        if visitor.caller:
+            hits += self._hits_of(visitor.caller)
+        if visitor.key and not self._is_trusted(address, visitor):
+            hits += [Hit(f"auth:{address}", limit, 0) for limit in self._failure_limits]
+        await self._count(scope, hits)
+        if visitor.public or visitor.caller:
+            self._trust(address, visitor)
+            return visitor.caller
+        return await self._find(scope, address, visitor)
+
+    async def _find(self, scope: HTTPScope, address: str, visitor: Visitor) -> Caller:
+        try:
+            caller = await self.door.find(visitor)
+        except ProblemError as problem:
+            if visitor.key and problem.status == 401:
+                await self._slow_down(address)
+            raise
+        await self._count(scope, self._hits_of(caller))
+        self._trust(address, visitor)
+        return caller
+
+    async def _count(self, scope: HTTPScope, hits: Sequence[Hit]) -> None:
+        standing = await self._limiter.admit(hits)
+        note_standing(scope, standing)
+        if standing and standing.retry_after is not None:
+            raise TooManyRequestsError(standing)
+
+    async def _slow_down(self, address: str) -> None:
+        """Count a wrong key, and have the address wait for the answer, the more wrong ones."""
+        hits = [Hit(f"auth:{address}", limit) for limit in self._failure_limits]
+        standing = await self._limiter.admit(hits)
+        if standing:
+            wrong = standing.limit - standing.remaining
+            if wrong > PATIENT_UP_TO:
+                wait = FIRST_WAIT_SECONDS * 2 ** (wrong - PATIENT_UP_TO - 1)
+                await asyncio.sleep(min(wait, LONGEST_WAIT_SECONDS))
+
+    def _hits_of(self, caller: Caller) -> list[Hit]:
+        if caller.rate_limit is not None:
+            limits = self._own_limits.get(caller.rate_limit)
+            if limits is None:
+                if len(self._own_limits) >= KEY_LIMITS_KEPT:
+                    self._own_limits.clear()
+                limits = self._own_limits[caller.rate_limit] = read_limits(caller.rate_limit)
+        else:
+            limits = self._key_limits
+        return [Hit(f"key:{caller.name}:{caller.key_id or ''}", limit) for limit in limits]
+
+    def _is_trusted(self, address: str, visitor: Visitor) -> bool:
+        until = self._trusted.get((address, visitor.digest), 0.0)
+        return time.monotonic() < until
+
+    def _trust(self, address: str, visitor: Visitor) -> None:
+        if not visitor.key:
+            return
+        pair = (address, visitor.digest)
+        self._trusted[pair] = time.monotonic() + TRUSTED_SECONDS
+        self._trusted.move_to_end(pair)
+        if len(self._trusted) > TRUSTED_PAIRS:
+            self._trusted.popitem(last=False)
+
+
+def address_of(scope: HTTPScope) -> str:
+    """Where a request comes from; of IPv6 the network of 64 bits, which is one household's."""
+    client = scope.get("client")
+    host = client[0] if client else "unknown"
+    if ":" not in host:
+        return host
+    with contextlib.suppress(AddressValueError):
+        address = IPv6Address(host.partition("%")[0])
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+        return str(IPv6Address(int(address) >> 64 << 64)) + "/64"
+    return host
+
+
+def note_standing(scope: HTTPScope, standing: Standing | None) -> None:
+    """Have the answer tell of `standing`, unless it tells of a limit that is nearer its end."""
+    known: Standing | None = scope.get("standing")  # type: ignore[assignment]
+    if standing and (known is None or standing.retry_after or standing.share <= known.share):
+        scope["standing"] = standing  # type: ignore[typeddict-unknown-key]

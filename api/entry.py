@@ -1,0 +1,115 @@
+"""Whether a caller may do what a handler is for, to the tenants that it is for."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from api.entrance import note_standing
+from api.problems import ProblemError, TooManyRequestsError
+from api.runtime import Runtime
+from db.queries.audit import record_parameters
+from db.sessions import check_bound, visible_tenants
+from memory.access import AccessScope, Caller
+from memory.errors import ForeignTenantError, InvalidFieldError
+from memory.jobs import ALL_TENANTS
+from memory.messages import NewMessage
+
+HttpRequest = Request[Any, Any, Any]
+
+# What a handler says of itself; one that says nothing is for everybody.
+READ: Final = {"access": "read"}
+WRITE: Final = {"access": "write"}
+ADMIN: Final = {"access": "admin"}
+# Of the whole deployment, and so nothing for a key that is for some tenants.
+OPERATOR: Final = {"access": "admin", "all_tenants": True}
+
+
+def may_enter(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Raise the 403 for a caller whose key does not have the scope of `handler`."""
+    caller: Caller | None = connection.scope.get("caller")  # type: ignore[assignment]
+    access: AccessScope | None = handler.opt.get("access")
+    # Who is no caller has been let in to what is public, and to nothing else.
+    if access is None or caller is None:
+        return
+    if access not in caller.scopes:
+        has = ", ".join(sorted(caller.scopes))
+        raise ProblemError(
+            403, "forbidden", f"This takes a key with the scope {access}, not {has}."
+        )
+    if handler.opt.get("all_tenants") and caller.tenants is not None:
+        raise ProblemError(403, "forbidden", "This takes a key that is for all tenants.")
+
+
+def who(request: HttpRequest) -> str:
+    """Who asks, for records: `local`, or `key` and the first 8 digits of the key's SHA-256."""
+    caller: Caller = request.scope["caller"]  # type: ignore[typeddict-item]
+    return caller.name
+
+
+async def enter(request: HttpRequest, runtime: Runtime, *tenants: str) -> None:
+    """Let the caller in to `tenants`, as one request to each of them.
+
+    Raises `ForeignTenantError` for one that the caller's key is not for, whether there is such a
+    tenant or not, and the 429 of a tenant whose limit is used up.
+    """
+    await count(request, runtime, dict.fromkeys(tenants, 0))
+
+
+async def enter_to_store(
+    request: HttpRequest, runtime: Runtime, messages: Sequence[NewMessage]
+) -> None:
+    """As `enter`, to the tenants of `messages`, each of which counts against its tenant's limit."""
+    stored: dict[str, int] = {}
+    for message in messages:
+        stored[message.tenant_id] = stored.get(message.tenant_id, 0) + 1
+    await count(request, runtime, stored)
+
+
+async def count(request: HttpRequest, runtime: Runtime, tenants: Mapping[str, int]) -> None:
+    """Let the caller in to `tenants`, to store so many messages in each."""
+    check_bound(tenants)
+    # In the log, and in the record of a failure: no name is noted that the caller made up.
+    request.scope["tenant_id"] = min(tenants)  # type: ignore[typeddict-unknown-key]
+    standing = await runtime.limiter.admit(runtime.tenant_limits.hits(tenants))
+    note_standing(request.scope, standing)
+    if standing is None or standing.retry_after is None:
+        return
+    if math.isinf(standing.retry_after):
+        reason = f"are more than the tenant may store at all: {standing.hit.limit.text}"
+        raise InvalidFieldError("messages", reason)
+    raise TooManyRequestsError(standing)
+
+
+async def enter_one_or_all(request: HttpRequest, runtime: Runtime, tenant_id: str | None) -> None:
+    """Let the caller in to a tenant, or without one to what is done to all of them."""
+    if tenant_id is not None:
+        await enter(request, runtime, tenant_id)
+    else:
+        caller: Caller = request.scope["caller"]  # type: ignore[typeddict-item]
+        if caller.tenants is not None:
+            raise ForeignTenantError
+
+
+async def asked_tenants(
+    request: HttpRequest, runtime: Runtime, tenant_id: str | None
+) -> list[str] | None:
+    """Whose rows a list is to have: of a tenant, or of all that are the caller's, None for all."""
+    if tenant_id is None:
+        return visible_tenants()
+    if tenant_id == ALL_TENANTS:
+        check_bound([ALL_TENANTS])
+    else:
+        await enter(request, runtime, tenant_id)
+    return [tenant_id]
+
+
+def record(
+    request: HttpRequest, tenant_id: str, action: str, details: dict[str, Any]
+) -> dict[str, Any]:
+    """The parameters of the record that says what the caller has done."""
+    request_id = str(request.scope["request_id"])  # type: ignore[typeddict-item]
+    return record_parameters(tenant_id, who(request), action, details, request_id=request_id)

@@ -1,0 +1,328 @@
+"""Limits over processes, gathered calls, and what is left of them when Redis is not there."""
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from structlog.testing import capture_logs
+
+from api.brief_redis import BriefRedis
+from api.limiter import GROUP_REQUESTS, Limiter
+from api.metrics import Metrics
+from cli.valkey import EmbeddedValkey
+from memory.limits import Hit, Limit, Standing, read_limits
+from tests.api.redis_outages import Hole, OwnUser, pause_is_over
+
+(TWENTY,) = read_limits("20/minute")
+CLIENTS = 64
+# A process of its own, where so many clients ask so often for leave; prints how often they got it.
+CROWD = """
+import asyncio, sys
+import api.brief_redis
+from api.limiter import Limiter
+from api.metrics import Metrics
+from memory.limits import Hit, read_limits
+
+# A machine that is short of processors is not what is tried here.
+api.brief_redis.CALL_SECONDS = 10
+
+async def client(limiter, hits):
+    standings = [await limiter.admit(hits) for _ in range(int(sys.argv[5]))]
+    return sum(standing.retry_after is None for standing in standings)
+
+async def crowd():
+    limiter = Limiter(sys.argv[1], Metrics())
+    hits = [Hit(sys.argv[2], limit) for limit in read_limits(sys.argv[3])]
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(sum(await asyncio.gather(*(client(limiter, hits) for _ in range(int(sys.argv[4]))))))
+    assert not limiter.degraded
+    await limiter.aclose()
+
+asyncio.run(crowd())
+"""
+
+
+@pytest.fixture
+def user(valkey: EmbeddedValkey) -> Iterator[OwnUser]:
+    with contextlib.closing(OwnUser(valkey.url)) as made:
+        yield made
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+async def limiter(user: OwnUser, metrics: Metrics) -> AsyncIterator[Limiter]:
+    limiter = Limiter(user.url, metrics)
+    yield limiter
+    await limiter.aclose()
+
+
+@pytest.fixture
+def hits() -> list[Hit]:
+    """One against a limit of 20 that no other test has."""
+    return [Hit(f"tenant:{uuid.uuid4().hex}", TWENTY)]
+
+
+@pytest.fixture
+def hole() -> Iterator[Hole]:
+    with contextlib.closing(Hole()) as made:
+        yield made
+
+
+async def ask(limiter: Limiter, hits: list[Hit], times: int) -> list[Standing]:
+    """How it stands after each of so many requests that come at once."""
+    standings = await asyncio.gather(*(limiter.admit(hits) for _ in range(times)))
+    assert all(standings)
+    return [standing for standing in standings if standing]
+
+
+def admitted(standings: list[Standing]) -> int:
+    return sum(standing.retry_after is None for standing in standings)
+
+
+def calls(user: OwnUser) -> int:
+    """How many scripts Redis has run so far."""
+    stats = user.client.info("commandstats")
+    return sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "eval"))
+
+
+def redis_of(limiter: Limiter) -> BriefRedis:
+    assert limiter._redis
+    return limiter._redis
+
+
+def figure(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+async def test_without_hits_nothing_is_asked(limiter: Limiter, user: OwnUser) -> None:
+    before = calls(user)
+    assert await limiter.admit([]) is None
+    assert calls(user) == before
+
+
+async def test_a_limit_is_told_and_kept(
+    limiter: Limiter, hits: list[Hit], metrics: Metrics
+) -> None:
+    for used in range(1, 21):
+        standing = await limiter.admit(hits)
+        assert standing
+        assert (standing.limit, standing.remaining, standing.retry_after) == (20, 20 - used, None)
+    refused = await limiter.admit(hits)
+    assert refused
+    assert refused.retry_after
+    assert 59 < refused.retry_after < 61
+    assert figure(metrics, "rate_limit_refused_total", limit="tenant") == 1
+    assert figure(metrics, "rate_limiter_degraded") == 0
+    assert figure(metrics, "rate_limit_local_total") == 0
+
+
+async def test_more_than_the_limit_never_passes(limiter: Limiter, hits: list[Hit]) -> None:
+    standing = await limiter.admit([hits[0]._replace(cost=21)])
+    assert standing
+    assert standing.never
+
+
+async def test_who_comes_during_a_call_goes_with_the_next(
+    limiter: Limiter, user: OwnUser, hits: list[Hit]
+) -> None:
+    await limiter.admit(hits)
+    before = calls(user)
+    standings = await ask(limiter, hits, GROUP_REQUESTS + 5)
+    assert admitted(standings) == 19
+    # In the order in which they came.
+    assert [standing.retry_after is None for standing in standings] == [True] * 19 + [False] * (
+        GROUP_REQUESTS - 14
+    )
+    # Those of one round of the event loop are together from the start.
+    assert calls(user) - before == 2
+
+
+async def test_one_who_comes_alone_is_asked_for_at_once(
+    limiter: Limiter, user: OwnUser, hits: list[Hit]
+) -> None:
+    await limiter.admit(hits)
+    before = calls(user)
+    for _ in range(3):
+        await limiter.admit(hits)
+    assert calls(user) - before == 3
+
+
+async def test_one_who_is_cancelled_cancels_nobody_else(limiter: Limiter, hits: list[Hit]) -> None:
+    for rounds in range(20):
+        key = f"{hits[0].key}-{rounds}"
+        asked = [asyncio.create_task(limiter.admit([hits[0]._replace(key=key)])) for _ in range(5)]
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        asked[0].cancel()
+        asked[3].cancel()
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        for place in (1, 2, 4):
+            outcome = outcomes[place]
+            assert isinstance(outcome, Standing)
+            assert outcome.retry_after is None
+        assert await limiter.admit([hits[0]._replace(key=key)])
+
+
+def test_two_processes_admit_no_more_than_the_limit_together(
+    valkey: EmbeddedValkey, hits: list[Hit]
+) -> None:
+    times = 20
+    command = [sys.executable, "-c", CROWD, valkey.url, hits[0].key, "700/hour"]
+    crowds = [
+        subprocess.Popen(
+            [*command, str(CLIENTS // 2), str(times)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parent.parent.parent,
+        )
+        for _ in range(2)
+    ]
+    try:
+        for crowd in crowds:
+            assert crowd.stdout
+            assert crowd.stdout.readline() == "ready\n"
+        # Ready, the two begin as near together as can be.
+        for crowd in crowds:
+            assert crowd.stdin
+            crowd.stdin.write("\n")
+            crowd.stdin.flush()
+        got = [int(crowd.communicate(timeout=30)[0]) for crowd in crowds]
+        assert [crowd.returncode for crowd in crowds] == [0, 0]
+    finally:
+        for crowd in crowds:
+            crowd.kill()
+            crowd.wait()
+    assert sum(got) == 700
+    assert min(got) > 0
+
+
+async def test_without_redis_the_process_keeps_the_limits(
+    metrics: Metrics, hits: list[Hit]
+) -> None:
+    limiter = Limiter("", metrics)
+    assert admitted(await ask(limiter, hits, 50)) == 20
+    assert figure(metrics, "rate_limit_refused_total", limit="tenant") == 30
+    assert figure(metrics, "rate_limit_local_total") == 0
+    assert figure(metrics, "rate_limiter_degraded") == 0
+    await limiter.aclose()
+
+
+async def test_redis_goes_and_comes_back(
+    limiter: Limiter, user: OwnUser, hits: list[Hit], metrics: Metrics
+) -> None:
+    with capture_logs() as lines:
+        assert admitted(await ask(limiter, hits, 15)) == 15
+        with user.thrown_out():
+            # What was counted together is not known here.
+            assert admitted(await ask(limiter, hits, 15)) == 15
+            assert limiter.degraded
+            pause_is_over(redis_of(limiter))
+            assert admitted(await ask(limiter, hits, 15)) == 5
+            assert figure(metrics, "rate_limiter_degraded") == 1
+        pause_is_over(redis_of(limiter))
+        assert admitted(await ask(limiter, hits, 15)) == 5
+        assert not limiter.degraded
+    assert figure(metrics, "rate_limiter_degraded") == 0
+    assert figure(metrics, "rate_limit_local_total") == 30
+    assert [(line["log_level"], line["event"]) for line in lines] == [
+        ("warning", "rate_limiter_away"),
+        ("info", "rate_limiter_back"),
+    ]
+
+
+async def test_a_silent_redis_costs_a_moment_once(
+    hole: Hole, metrics: Metrics, hits: list[Hit]
+) -> None:
+    limiter = Limiter(hole.url, metrics)
+    started = time.monotonic()
+    assert admitted(await ask(limiter, hits, 30)) == 20
+    assert 0.03 < time.monotonic() - started < 0.5
+    assert admitted(await ask(limiter, hits, 100)) == 0
+    assert hole.calls() == 1
+    await limiter.aclose()
+
+
+async def test_while_one_tries_redis_the_others_do_not_wait(
+    hole: Hole, metrics: Metrics, hits: list[Hit]
+) -> None:
+    limiter = Limiter(hole.url, metrics)
+    await limiter.admit(hits)
+    hole.calls()
+    pause_is_over(redis_of(limiter))
+    trying = asyncio.create_task(limiter.admit(hits))
+    await hole.call()
+    others = await ask(limiter, hits, 10)
+    assert not trying.done()
+    assert admitted(others) == 10
+    assert await trying
+    await limiter.aclose()
+
+
+async def test_a_closed_port_is_no_refusal(
+    closed_port: int, metrics: Metrics, hits: list[Hit]
+) -> None:
+    limiter = Limiter(f"redis://127.0.0.1:{closed_port}/0", metrics)
+    assert admitted(await ask(limiter, hits, 30)) == 20
+    await limiter.aclose()
+
+
+async def test_a_full_redis_is_one_that_does_not_answer(
+    folder: Path, metrics: Metrics, hits: list[Hit]
+) -> None:
+    with EmbeddedValkey(folder / "full-valkey") as server:
+        limiter = Limiter(server.url, metrics)
+        with redis.Redis.from_url(server.url) as client, capture_logs() as lines:
+            assert admitted(await ask(limiter, hits, 15)) == 15
+            client.config_set("maxmemory", "1")
+            assert admitted(await ask(limiter, hits, 30)) == 20
+            assert limiter.degraded
+            client.config_set("maxmemory", "0")
+            pause_is_over(redis_of(limiter))
+            assert admitted(await ask(limiter, hits, 30)) == 5
+            assert not limiter.degraded
+        assert [line.get("reason") for line in lines] == ["OutOfMemoryError", None]
+        await limiter.aclose()
+
+
+async def test_a_redis_that_has_forgotten_the_script_is_no_failure(
+    limiter: Limiter, user: OwnUser, hits: list[Hit]
+) -> None:
+    await limiter.admit(hits)
+    user.client.script_flush()
+    with capture_logs() as lines:
+        standing = await limiter.admit(hits)
+    assert standing
+    assert standing.remaining == 18
+    assert lines == []
+
+
+async def test_at_the_end_those_who_wait_are_answered(user: OwnUser, hits: list[Hit]) -> None:
+    limiter = Limiter(user.url, Metrics())
+    asked = [asyncio.create_task(limiter.admit(hits)) for _ in range(5)]
+    await asyncio.sleep(0)
+    await limiter.aclose()
+    assert all(await asyncio.gather(*asked))
+
+
+async def test_what_nobody_foresaw_is_told_to_those_who_wait(
+    limiter: Limiter, hits: list[Hit]
+) -> None:
+    # Redis takes it for no number, and the process for none either.
+    broken = Hit(hits[0].key, Limit("many", 60, ""))  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        await limiter.admit([broken])
+    pause_is_over(redis_of(limiter))
+    assert await limiter.admit(hits)
