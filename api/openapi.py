@@ -22,6 +22,7 @@ from litestar.openapi.spec import (
 from litestar.params import FromPath
 
 from api.browsers import page_policy
+from api.documented import WholeConfig
 
 ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 
@@ -52,7 +53,7 @@ def self_contained(body: type[msgspec.Struct]) -> Any:
             return [written_out(item) for item in node]
         if not isinstance(node, dict):
             return node
-        if "$ref" in node:
+        if node.get("$ref") in parts:
             return written_out(parts[node["$ref"]])
         return {name: written_out(item) for name, item in node.items()}
 
@@ -75,7 +76,8 @@ async def fit_for_browsers(response: Response[Any]) -> Response[Any]:
 def openapi_config() -> OpenAPIConfig:
     """The document at `/docs/openapi.json`, and Swagger UI at `/docs`."""
     key = SecurityScheme(type="apiKey", name="x-api-key", security_scheme_in="header")
-    components = Components(security_schemes={"key": key})
+    bearer = SecurityScheme(type="http", scheme="bearer")
+    components = Components(security_schemes={"key": key, "bearer": bearer})
     page = SwaggerRenderPlugin(
         js_url="/docs/assets/swagger-ui-bundle.js",
         css_url="/docs/assets/swagger-ui.css",
@@ -83,13 +85,13 @@ def openapi_config() -> OpenAPIConfig:
         favicon="<link rel='icon' href='data:,'>",
         path="/",
     )
-    return OpenAPIConfig(
+    return WholeConfig(
         title="AI Memory Layer",
         version=version("ai-memory-layer"),
         description="Post conversation messages; find the few that matter.",
         use_handler_docstrings=True,
         components=components,
-        security=[{"key": []}, {}],
+        security=[{"key": []}, {"bearer": []}],
         path="/docs",
         openapi_router=Router(
             "/docs", route_handlers=[], include_in_schema=False, after_request=fit_for_browsers

@@ -13,6 +13,8 @@ METADATA_MAX_BYTES = 16_384
 METADATA_MAX_DEPTH = 8
 # PostgreSQL and JavaScript agree on integers of this size; larger ones lose digits on the way.
 INTEGER_LIMIT = 2**63
+# PostgreSQL gives 1e23 back as an integer of 24 digits, and that is not what the float was.
+FLOAT_LIMIT = 2.0**53
 EARLIEST = datetime(1000, 1, 1, tzinfo=UTC)
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 
@@ -62,8 +64,11 @@ def _check_value(value: Any, depth: int) -> None:
     match value:
         case str():
             check_text("metadata", value, METADATA_MAX_BYTES)
-        case bool() | float() | None:
+        case bool() | None:
             pass
+        case float():
+            if not -FLOAT_LIMIT <= value <= FLOAT_LIMIT:
+                raise InvalidFieldError("metadata", "has a float beyond 2**53, which loses digits")
         case int():
             if not -INTEGER_LIMIT <= value < INTEGER_LIMIT:
                 raise InvalidFieldError("metadata", "has an integer of more than 64 bits")

@@ -28,6 +28,11 @@ TenantId = Annotated[
 ]
 ConversationId = Annotated[str, Meta(min_length=1, max_length=128, pattern=PRINTABLE_PATTERN)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+# What PostgreSQL cannot store; `memory.checks` refuses it with a reason.
+WITHOUT_NUL = {"pattern": r"^[^\x00]*$"}
+Metadata = Annotated[
+    dict[str, Any], Meta(extra_json_schema={"$ref": "#/components/schemas/Metadata"})
+]
 
 BATCH_MAX_MESSAGES = 1000
 
@@ -38,11 +43,26 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     tenant_id: TenantId
     conversation_id: ConversationId
     role: Role
-    content: Annotated[str, Meta(min_length=1, description="What was said, kept word for word.")]
-    metadata: dict[str, Any] = {}
+    content: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="What was said, kept word for word.",
+            extra_json_schema=WITHOUT_NUL,
+        ),
+    ]
+    metadata: Metadata = {}
     importance_override: Share | None = None
     created_at: (
-        Annotated[datetime, Meta(tz=True, description="When it was said, if not now.")] | None
+        Annotated[
+            datetime,
+            Meta(
+                tz=True,
+                description="When it was said, if not now; in the years 1000 to 8999.",
+                extra_json_schema={"pattern": r"^[1-8]\d{3}-"},
+            ),
+        ]
+        | None
     ) = None
 
 

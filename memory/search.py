@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from memory.messages import ConversationId, Role, Share, TenantId
+from memory.messages import WITHOUT_NUL, ConversationId, Metadata, Role, Share, TenantId
 from memory.rerank.protocol import RerankerName
 from memory.settings import Days, Weight
 
@@ -21,7 +21,9 @@ QUERIES_MAX_CHARS = 100_000
 TOP_K_MAX = 100
 CONTEXT_MAX = 10
 
-Query = Annotated[str, Meta(min_length=1, max_length=QUERY_MAX_CHARS)]
+Query = Annotated[
+    str, Meta(min_length=1, max_length=QUERY_MAX_CHARS, extra_json_schema=WITHOUT_NUL)
+]
 
 
 class SearchScope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -33,7 +35,7 @@ class SearchScope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     importance_min: Share | None = None
     created_after: Annotated[datetime, Meta(tz=True)] | None = None
     created_before: Annotated[datetime, Meta(tz=True)] | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: Metadata | None = None
     include_archived: bool = False
 
 
