@@ -42,13 +42,13 @@ class Shared(Generic[Answer]):
 
 
 class Probes:
-    """Questions to the servers, one at a time, however many ask: nobody needs a key for them."""
+    """Questions to the servers, each asked once at a time, however many ask: nobody needs a key."""
 
     def __init__(self, engine: AsyncEngine, redis: Redis | None) -> None:
         self._engine = engine
         self._redis = redis
-        # The other connections of `engine` are for others.
-        self._turn = asyncio.Lock()
+        # Whether the database answers must not wait for what reads a table, which may be locked.
+        self._reading = asyncio.Lock()
         self.latency_ms = Shared(self._latency_ms)
         self.last_retention_run = Shared(self._last_retention_run)
         self.gauges = Shared(self._gauges)
@@ -56,11 +56,10 @@ class Probes:
 
     async def _latency_ms(self) -> float | None:
         """The time of one round trip in milliseconds, None when there is none."""
+        started = time.perf_counter()
         try:
-            async with asyncio.timeout(DATABASE_SECONDS), self._turn:
-                started = time.perf_counter()
-                async with self._engine.connect() as connection:
-                    await connection.execute(ANSWERS)
+            async with asyncio.timeout(DATABASE_SECONDS), self._engine.connect() as connection:
+                await connection.execute(ANSWERS)
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             log.warning("database_down", reason=type(error).__name__)
             return None
@@ -71,7 +70,7 @@ class Probes:
         try:
             async with (
                 asyncio.timeout(DATABASE_SECONDS),
-                self._turn,
+                self._reading,
                 operator_transaction(self._engine) as seen,
             ):
                 ended: datetime | None = await seen.scalar(LAST_COMPLETED, {"kind": "retention"})
@@ -84,7 +83,7 @@ class Probes:
         try:
             async with (
                 asyncio.timeout(GAUGE_SECONDS),
-                self._turn,
+                self._reading,
                 self._engine.connect() as connection,
             ):
                 rows: Sequence[Row[Any]] = (await connection.execute(FRESH_GAUGES)).all()
