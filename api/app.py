@@ -12,6 +12,7 @@ from api import (
     embeddings,
     importance,
     jobs,
+    keys,
     listing,
     memory,
     messages,
@@ -35,6 +36,10 @@ from memory.settings import Settings, load_settings
 
 # With the messages, whose batches have a size of their own, and the metrics, these are all.
 HANDLERS = [
+    keys.make_key,
+    keys.list_keys,
+    keys.end_key,
+    keys.replace_key,
     listing.list_messages,
     pinning.pin_message,
     pinning.unpin_message,
@@ -95,4 +100,4 @@ def create_app(settings: Settings | None = None) -> Gate:
     )
     parameters.learn(app)
     entrance = Entrance(settings, runtime.door, runtime.limiter)
-    return Gate(app, settings, metrics, entrance, runtime.watch.end)
+    return Gate(app, settings, metrics, entrance, runtime.failures, runtime.watch.end)

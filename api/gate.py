@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -16,8 +17,10 @@ from litestar.types import (
 )
 
 from api.admission import Room, check_size
-from api.entrance import Entrance
+from api.door import presented_key
+from api.entrance import Entrance, address_of
 from api.exchange import Exchange
+from api.failures import Failures
 from api.metrics import Metrics
 from api.origins import Origins
 from api.problems import ProblemError, UnavailableError, problem_error
@@ -37,11 +40,13 @@ class Gate:
         settings: Settings,
         metrics: Metrics,
         entrance: Entrance,
+        failures: Failures,
         end_streams: Callable[[], None],
     ) -> None:
         self._app = app
         self.end_streams = end_streams
         self._entrance = entrance
+        self._failures = failures
         self._door = entrance.door
         self._metrics = metrics
         self._timeout = settings.request_timeout_seconds
@@ -73,7 +78,7 @@ class Gate:
             log.error("gate_failed", reason=type(error).__name__, exc_info=error)
             await exchange.fail(problem_error(error))
         finally:
-            self._record(scope, exchange)
+            self._record(scope, headers, exchange)
             structlog.contextvars.clear_contextvars()
 
     async def _answer(self, scope: HTTPScope, headers: dict[str, str], exchange: Exchange) -> None:
@@ -108,7 +113,10 @@ class Gate:
             for message in failure:
                 await send(message)
 
-    def _record(self, scope: HTTPScope, exchange: Exchange) -> None:
+    def _record(self, scope: HTTPScope, headers: dict[str, str], exchange: Exchange) -> None:
+        if exchange.status >= HTTPStatus.BAD_REQUEST:
+            key, address = presented_key(headers), address_of(scope)
+            self._failures.note(scope, key, address, exchange.status, exchange.request_id)
         seconds = time.perf_counter() - exchange.started
         endpoint = str(scope.get("path_template") or "unmatched")
         self._metrics.requests.labels(scope["method"], endpoint, str(exchange.status)).inc()

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.cache import Cache
 from api.door import Door
+from api.failures import Failures
 from api.ingest import Ingest
 from api.known_keys import KnownKeys
 from api.limiter import Limiter
@@ -62,6 +63,7 @@ class Runtime:
         # For the work of tasks that is done here, in threads.
         self.backstage = Resources(settings)
         self.keys = KnownKeys(self.side_engine)
+        self.failures = Failures(self.side_engine)
         self.door = Door(settings, self.keys)
         self.limiter = Limiter(settings.redis_url if settings.async_embeddings else "", metrics)
         self.ingest = Ingest(self.engine)
@@ -120,6 +122,7 @@ class Runtime:
         await self.ingest.start()
         self.uses.start()
         self.keys.start()
+        self.failures.start()
         if self.publisher:
             await self.publisher.start()
         if self.upkeep:
@@ -183,6 +186,7 @@ class Runtime:
                 await self.active.stop()
                 await self.uses.stop()
                 await self.keys.stop()
+                await self.failures.stop()
         await self.limiter.aclose()
         if self.cache:
             await self.cache.aclose()

@@ -21,6 +21,7 @@ COMMANDS = {
     "reindex": "cli.reindex:reindex",
     "import": "cli.importing:import_files",
     "embeddings": "cli.embeddings:embeddings",
+    "keys": "cli.keys:keys",
 }
 WRONG_SETTING = 2
 

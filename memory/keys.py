@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from memory.access import AccessScope
-from memory.errors import InvalidFieldError
+from memory.errors import InvalidFieldError, SettingsError
 from memory.jobs import ALL_TENANTS
 from memory.limits import read_limits
 from memory.messages import TENANT_PATTERN
@@ -42,7 +42,11 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     label: Annotated[str, Meta(max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")] = ""
     rate_limit: (
         Annotated[
-            str, Meta(max_length=128, description="Instead of the deployment's for keys; 10/second")
+            str,
+            Meta(
+                max_length=128,
+                description="Such as 10/second; in place of the deployment's, empty for none.",
+            ),
         ]
         | None
     ) = None
@@ -118,10 +122,9 @@ def check_key(new: NewKey, now: datetime) -> None:
     check_expiry(new.expires_at, now)
     if new.rate_limit is not None:
         try:
-            if not read_limits(new.rate_limit):
-                raise ValueError
-        except ValueError:
-            raise InvalidFieldError("rate_limit", "is not a limit such as 10/second") from None
+            read_limits(new.rate_limit)
+        except SettingsError as error:
+            raise InvalidFieldError("rate_limit", str(error)) from None
 
 
 def check_expiry(expires_at: datetime | None, now: datetime) -> None:
@@ -135,5 +138,3 @@ def successor_expiry(old: Key, rotation: Rotation, now: datetime) -> datetime | 
     if rotation.expires_at or old.expires_at is None:
         return rotation.expires_at
     return now + (old.expires_at - old.created_at)
-
-

@@ -35,6 +35,10 @@ OPERATIONS = {
     ("post", "/v1/admin/retention/run"),
     ("post", "/v1/admin/importance/run"),
     ("get", "/v1/admin/audit"),
+    ("post", "/v1/admin/keys"),
+    ("get", "/v1/admin/keys"),
+    ("delete", "/v1/admin/keys/{key_id}"),
+    ("post", "/v1/admin/keys/{key_id}/rotate"),
     ("get", "/v1/jobs"),
     ("get", "/v1/jobs/{job_id}"),
     ("post", "/v1/jobs/{job_id}/cancel"),
@@ -164,8 +168,9 @@ def test_events_are_documented_as_events(document: dict[str, Any]) -> None:
 def test_the_parameters_of_a_search_are_documented(document: dict[str, Any]) -> None:
     operation = document["paths"]["/v1/memory/search"]["get"]
     parameters = {each["name"]: each for each in operation["parameters"]}
-    # `metadata` stands for parameters of any name.
-    assert parameters.keys() == set(SearchRequest.__struct_fields__) - {"queries", "metadata"}
+    # `metadata` stands for parameters of many names, each of which begins with it.
+    assert parameters.keys() == set(SearchRequest.__struct_fields__) - {"queries"}
+    assert parameters["metadata"]["explode"] is True
     required = {name for name, each in parameters.items() if each.get("required")}
     assert required == {"tenant_id", "query"}
     assert parameters["top_k"]["schema"]["minimum"] == 1
