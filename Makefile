@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Needs Python 3.11 or newer, a POSIX shell and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-extras format lint types check coverage bench-search bench-ageing bench-moving lock clean
+.PHONY: help run test test-extras format lint types check coverage bench-search bench-ageing bench-moving fuzz lock clean
 
 VENV := .venv
 EXTRAS := .venv-extras
@@ -93,6 +93,12 @@ bench-ageing: $(VENV)/dev.stamp ## measure rescoring and retention under search:
 
 bench-moving: $(VENV)/dev.stamp ## measure a move to another embedding model under load: DATASET=path
 	$(VENV)/bin/python -m bench.moving --dataset '$(DATASET)' $(ARGS)
+
+fuzz: $(VENV)/dev.stamp ## attack the API with 20,000 generated requests: [ARGS="--examples N --seed N"]
+	$(VENV)/bin/python -m bench.fuzz $(ARGS)
+
+bench-entrance: $(VENV)/dev.stamp ## measure what keys, limits and row-level security cost a request
+	$(VENV)/bin/python -m bench.entrance $(ARGS)
 
 lock: ## pin the newest packages that the project allows, in requirements/lock.txt
 	@set -e; $(find_python); "$$python" -m venv --clear .venv-lock; \

@@ -34,6 +34,7 @@ MORE: dict[Place, tuple[int, ...]] = {
     ("get", "/v1/memory/search"): (422,),
     ("post", "/v1/jobs/{job_id}/cancel"): (409,),
     ("post", "/v1/jobs/{job_id}/retry"): (409,),
+    ("post", "/v1/admin/keys/{key_id}/rotate"): (409,),
     ("post", "/v1/admin/embeddings/migrate"): (409,),
     ("post", "/v1/admin/embeddings/drop"): (409,),
 }

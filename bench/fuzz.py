@@ -8,7 +8,6 @@ was not documented or does not have the documented form; `bench.fuzz_exceptions`
 through. The same seed makes the same requests.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -93,11 +92,11 @@ def attack(url: str, folder: Path, examples: int, seed: int, patience: float) ->
     started = time.monotonic()
     # The file with the key comes before the command, the way the tool wants it.
     program = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(configuration)]
-    command = [*program, "run", f"{url}/docs/openapi.json", "--seed", str(seed), "--no-color"]
+    attacked = ["run", f"{url}/docs/openapi.json", "--seed", str(seed), "--no-color"]
+    environment = [f"PYTHONPATH={ROOT}", "SCHEMATHESIS_HOOKS=bench.fuzz_exceptions"]
     done = subprocess.run(
-        command,
+        ["env", *environment, *program, *attacked],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "bench.fuzz_exceptions"},
         capture_output=True,
         text=True,
         timeout=patience,
