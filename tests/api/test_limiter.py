@@ -134,6 +134,18 @@ async def test_more_than_the_limit_never_passes(limiter: Limiter, hits: list[Hit
     assert standing.never
 
 
+async def test_hits_of_one_request_that_count_together_are_one(
+    limiter: Limiter, hits: list[Hit]
+) -> None:
+    dozen = [hits[0]._replace(cost=12)]
+    refused = await limiter.admit(dozen + dozen)
+    assert refused
+    assert refused.never
+    standing = await limiter.admit(dozen + hits)
+    assert standing
+    assert standing.remaining == 7
+
+
 async def test_who_comes_during_a_call_goes_with_the_next(
     limiter: Limiter, user: OwnUser, hits: list[Hit]
 ) -> None:
@@ -167,7 +179,8 @@ async def test_one_who_is_cancelled_cancels_nobody_else(limiter: Limiter, hits: 
             await asyncio.sleep(0)
         asked[0].cancel()
         asked[3].cancel()
-        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        async with asyncio.timeout(10):
+            outcomes = await asyncio.gather(*asked, return_exceptions=True)
         for place in (1, 2, 4):
             outcome = outcomes[place]
             assert isinstance(outcome, Standing)
