@@ -11,30 +11,42 @@ local PARTS = tonumber(ARGV[1])
 local NONE, FOREVER = -1, -2
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
+-- By their place in KEYS. The parts of one are how much counts in all, and then, oldest first, two
+-- numbers for each part that had any: which it is, and how much came in it.
 local windows = {}
 
--- Parts stand oldest first, each as two numbers: which it is, and how much came in it.
+local function bring_back(window)
+  local parts = window.parts
+  local ahead = #parts > 1 and parts[#parts - 1] - window.part or 0
+  -- The clock was put back, or another machine has taken over: what came last has come now.
+  if ahead > 0 then
+    for n = 2, #parts, 2 do
+      parts[n] = parts[n] - ahead
+    end
+  end
+end
+
+local function forget(window)
+  local parts, first = window.parts, 2
+  while parts[first] and parts[first] + PARTS < window.part do
+    parts[1] = parts[1] - parts[first + 1]
+    first = first + 2
+  end
+  if first > 2 then
+    window.parts = {parts[1], unpack(parts, first)}
+  end
+end
+
 local function window_at(place, amount, seconds)
   if windows[place] then
     return windows[place]
   end
   local width = seconds * 1000000 / PARTS
-  local made = {amount = amount, width = width, part = math.floor(now / width)}
-  made.parts, made.total, made.changed = {}, 0, false
+  local made = {amount = amount, width = width, part = math.floor(now / width), changed = false}
   local kept = redis.call('GET', KEYS[place])
-  if kept then
-    local parts = cmsgpack.unpack(kept)
-    -- Redis's clock was put back, or another machine has taken over: what was last is now.
-    local ahead = math.max(0, parts[#parts - 1] - made.part)
-    for n = 1, #parts, 2 do
-      local part = parts[n] - ahead
-      if part + PARTS >= made.part then
-        made.total = made.total + parts[n + 1]
-        table.insert(made.parts, part)
-        table.insert(made.parts, parts[n + 1])
-      end
-    end
-  end
+  made.parts = kept and cmsgpack.unpack(kept) or {0}
+  bring_back(made)
+  forget(made)
   windows[place] = made
   return made
 end
@@ -44,11 +56,11 @@ local function time_to_end(window, part)
 end
 
 local function wait(window, cost)
-  local excess = window.total + cost - window.amount
+  local excess = window.parts[1] + cost - window.amount
   if excess <= 0 then
     return 0
   end
-  for n = 1, #window.parts, 2 do
+  for n = 2, #window.parts, 2 do
     excess = excess - window.parts[n + 1]
     if excess <= 0 then
       return time_to_end(window, window.parts[n])
@@ -59,20 +71,20 @@ end
 
 local function add(window, cost)
   local parts = window.parts
-  if parts[#parts - 1] == window.part then
+  parts[1] = parts[1] + cost
+  if #parts > 1 and parts[#parts - 1] == window.part then
     parts[#parts] = parts[#parts] + cost
   else
     table.insert(parts, window.part)
     table.insert(parts, cost)
   end
-  window.total = window.total + cost
   window.changed = true
 end
 
 local function told(hit, window, waited)
   local parts = window.parts
-  local reset = #parts > 0 and time_to_end(window, parts[#parts - 1]) or 0
-  return {hit, window.amount - window.total, reset, waited}
+  local reset = #parts > 1 and time_to_end(window, parts[#parts - 1]) or 0
+  return {hit, window.amount - window.parts[1], reset, waited}
 end
 
 local function admit(hits)
@@ -92,7 +104,7 @@ local function admit(hits)
     if hit.cost > 0 then
       add(window, hit.cost)
     end
-    local share = (window.amount - window.total) / window.amount
+    local share = (window.amount - window.parts[1]) / window.amount
     if share < least then
       nearest, least = n, share
     end
