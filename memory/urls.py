@@ -34,11 +34,20 @@ def postgres_url(url: str) -> str:
 
 
 def redis_url(url: str) -> str:
-    """`url` as it is; raises `SettingsError` when it is not the URL of a Redis server."""
+    """`url` for all who use Redis; over TLS the server's certificate is checked unless it says not.
+
+    Raises `SettingsError` when it is not the URL of a Redis server.
+    """
     scheme, _, rest = url.partition("://")
     if scheme not in REDIS_SCHEMES or not rest or not _has_good_port(rest.partition("?")[0]):
         raise SettingsError("MEMORY_REDIS_URL: expected redis://:password@host:6379/0")
-    return url
+    if scheme != "rediss":
+        return url
+    place, _, query = rest.partition("?")
+    # Celery checks nothing when it is not told to, and knows other words for it than the rest.
+    options = {"ssl_cert_reqs": "required", **dict(parse_qsl(query))}
+    options["ssl_cert_reqs"] = options["ssl_cert_reqs"].removeprefix("CERT_").lower()
+    return f"{scheme}://{place}?{urlencode(options, quote_via=quote, safe='/')}"
 
 
 def check_origins(text: str, source: str) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from kombu import Exchange, Queue
+from kombu.utils.url import parse_url
 
 from beat_schedule import beat_schedule
 from memory.queues import EMBEDDINGS, MAINTENANCE, QUEUES
@@ -36,6 +37,8 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
     """Celery's settings for the broker at `settings.redis_url`."""
     return {
         "broker_url": settings.redis_url,
+        # Flower does not read it in the URL.
+        "broker_use_ssl": tls_options(settings.redis_url),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_connection_timeout": SOCKET_SECONDS,
@@ -72,6 +75,13 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "timezone": "UTC",
         **beat_configuration(settings),
     }
+
+
+def tls_options(redis_url: str) -> dict[str, Any] | bool:
+    """What the URL says about TLS, as Celery has it; False without TLS."""
+    secure = redis_url.startswith("rediss://")
+    options: dict[str, Any] | bool = parse_url(redis_url).get("ssl", False) if secure else False
+    return options
 
 
 def beat_configuration(settings: Settings) -> dict[str, Any]:

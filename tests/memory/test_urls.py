@@ -88,9 +88,31 @@ def test_a_url_is_refused_or_serves(rest: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://h", "redis://:p@h:6379/0", "rediss://u:p@h/1", "unix:///tmp/r.sock?db=1"]
+    "url",
+    [
+        "redis://h",
+        "redis://:p@h:6379/0",
+        "rediss://u:p@h/1?ssl_cert_reqs=none",
+        "rediss://h?ssl_cert_reqs=required&ssl_ca_certs=/a/ca.pem",
+        "unix:///tmp/r.sock?db=1",
+    ],
 )
 def test_a_url_of_redis(url: str) -> None:
+    assert redis_url(url) == url
+
+
+@pytest.mark.parametrize(
+    ("query", "checked"),
+    [
+        ("", "ssl_cert_reqs=required"),
+        ("?ssl_ca_certs=/ca%20s.pem", "ssl_cert_reqs=required&ssl_ca_certs=/ca%20s.pem"),
+        ("?ssl_cert_reqs=CERT_NONE", "ssl_cert_reqs=none"),
+        ("?ssl_cert_reqs=optional", "ssl_cert_reqs=optional"),
+    ],
+)
+def test_redis_over_tls_is_checked_unless_the_url_says_not(query: str, checked: str) -> None:
+    url = redis_url(f"rediss://u:p%40@h/1{query}")
+    assert url == f"rediss://u:p%40@h/1?{checked}"
     assert redis_url(url) == url
 
 
