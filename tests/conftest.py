@@ -30,7 +30,11 @@ __all__ = ["beat", "worker"]  # fixtures
 
 TEMPLATE = "memory_template"
 # All tests come from one address, and ask for more in a minute than an application may.
-UNLIMITED = {"global_rate_limit": "", "tenant_rate_limit": "", "auth_failure_limit": ""}
+UNLIMITED: dict[str, Any] = {
+    "global_rate_limit": "",
+    "tenant_rate_limit": "",
+    "auth_failure_limit": "",
+}
 
 
 @pytest.fixture(scope="session", autouse=True)

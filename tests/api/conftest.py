@@ -10,6 +10,7 @@ import pytest
 
 from cli.postgres import EmbeddedPostgres
 from memory.settings import Settings
+from tests.api.issuing import closed
 from tests.api.speaking import Speaker
 from tests.conftest import TEMPLATE, UNLIMITED, own_database, serving
 
@@ -65,3 +66,14 @@ def closed_port() -> int:
     """A port of this machine where nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def guarded(postgres: EmbeddedPostgres, folder: Path) -> Iterator[httpx.Client]:
+    """A service with an operator key, and its own store, for what is asked about keys."""
+    with own_database(postgres.url, TEMPLATE) as url:
+        settings = Settings(
+            database_url=url, data_dir=str(folder), embedding_provider="mock", **UNLIMITED
+        )
+        with serving(closed(settings)) as client:
+            yield client
