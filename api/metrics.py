@@ -46,6 +46,9 @@ class Metrics:
             ["cache", "result"],
             registry=self.registry,
         )
+        self._add_limits()
+
+    def _add_limits(self) -> None:
         self.rate_limit_refused = Counter(
             "rate_limit_refused_total",
             "Requests refused, by the kind of the limit that refused longest.",
