@@ -36,22 +36,7 @@ TASK_MODULES = (
 def celery_configuration(settings: Settings) -> dict[str, Any]:
     """Celery's settings for the broker at `settings.redis_url`."""
     return {
-        "broker_url": settings.redis_url,
-        # Flower does not read it in the URL.
-        "broker_use_ssl": tls_options(settings.redis_url),
-        "broker_connection_retry_on_startup": True,
-        "broker_connection_max_retries": None,
-        "broker_connection_timeout": SOCKET_SECONDS,
-        "broker_transport_options": {
-            # A killed worker's tasks come back after this long, found within the interval.
-            "visibility_timeout": VISIBILITY_SECONDS,
-            "unacked_restore_interval": 10,
-            "unacked_restore_throttle": 1,
-            "socket_timeout": SOCKET_SECONDS,
-            "socket_connect_timeout": SOCKET_SECONDS,
-            "socket_keepalive": True,
-            "health_check_interval": 25,
-        },
+        **broker_configuration(settings.redis_url),
         "task_ignore_result": True,
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
@@ -77,11 +62,26 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
     }
 
 
-def tls_options(redis_url: str) -> dict[str, Any] | bool:
-    """What the URL says about TLS, as Celery has it; False without TLS."""
-    secure = redis_url.startswith("rediss://")
-    options: dict[str, Any] | bool = parse_url(redis_url).get("ssl", False) if secure else False
-    return options
+def broker_configuration(url: str) -> dict[str, Any]:
+    """Celery's settings of the broker at `url`."""
+    return {
+        "broker_url": url,
+        # Celery reads it in the URL, Flower does not.
+        "broker_use_ssl": url.startswith("rediss://") and parse_url(url).get("ssl", False),
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_connection_timeout": SOCKET_SECONDS,
+        "broker_transport_options": {
+            # A killed worker's tasks come back after this long, found within the interval.
+            "visibility_timeout": VISIBILITY_SECONDS,
+            "unacked_restore_interval": 10,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": SOCKET_SECONDS,
+            "socket_connect_timeout": SOCKET_SECONDS,
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+        },
+    }
 
 
 def beat_configuration(settings: Settings) -> dict[str, Any]:
