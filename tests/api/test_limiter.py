@@ -1,24 +1,23 @@
-"""Limits over processes, gathered calls, and what is left of them when Redis is not there."""
+"""Limits over processes, and calls that are gathered."""
 
 import asyncio
 import contextlib
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import redis
 from structlog.testing import capture_logs
 
-from api.brief_redis import BriefRedis
+from api import brief_redis
 from api.limiter import GROUP_REQUESTS, Limiter
 from api.metrics import Metrics
 from cli.valkey import EmbeddedValkey
 from memory.limits import Hit, Limit, Standing, read_limits
-from tests.api.redis_outages import Hole, OwnUser, pause_is_over
+from tests.api.limiting import admitted, ask, figure, redis_of
+from tests.api.redis_outages import OwnUser, pause_is_over
 
 (TWENTY,) = read_limits("20/minute")
 CLIENTS = 64
@@ -62,7 +61,13 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-async def limiter(user: OwnUser, metrics: Metrics) -> AsyncIterator[Limiter]:
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is short of processors is no Redis that is gone."""
+    monkeypatch.setattr(brief_redis, "CALL_SECONDS", 10)
+
+
+@pytest.fixture
+async def limiter(user: OwnUser, metrics: Metrics, patience: None) -> AsyncIterator[Limiter]:
     limiter = Limiter(user.url, metrics)
     yield limiter
     await limiter.aclose()
@@ -74,36 +79,10 @@ def hits() -> list[Hit]:
     return [Hit(f"tenant:{uuid.uuid4().hex}", TWENTY)]
 
 
-@pytest.fixture
-def hole() -> Iterator[Hole]:
-    with contextlib.closing(Hole()) as made:
-        yield made
-
-
-async def ask(limiter: Limiter, hits: list[Hit], times: int) -> list[Standing]:
-    """How it stands after each of so many requests that come at once."""
-    standings = await asyncio.gather(*(limiter.admit(hits) for _ in range(times)))
-    assert all(standings)
-    return [standing for standing in standings if standing]
-
-
-def admitted(standings: list[Standing]) -> int:
-    return sum(standing.retry_after is None for standing in standings)
-
-
 def calls(user: OwnUser) -> int:
     """How many scripts Redis has run so far."""
     stats = user.client.info("commandstats")
     return sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "eval"))
-
-
-def redis_of(limiter: Limiter) -> BriefRedis:
-    assert limiter._redis
-    return limiter._redis
-
-
-def figure(metrics: Metrics, name: str, **labels: str) -> float | None:
-    return metrics.registry.get_sample_value(name, labels)
 
 
 async def test_without_hits_nothing_is_asked(limiter: Limiter, user: OwnUser) -> None:
@@ -220,94 +199,6 @@ def test_two_processes_admit_no_more_than_the_limit_together(
             crowd.wait()
     assert sum(got) == 700
     assert min(got) > 0
-
-
-async def test_without_redis_the_process_keeps_the_limits(
-    metrics: Metrics, hits: list[Hit]
-) -> None:
-    limiter = Limiter("", metrics)
-    assert admitted(await ask(limiter, hits, 50)) == 20
-    assert figure(metrics, "rate_limit_refused_total", limit="tenant") == 30
-    assert figure(metrics, "rate_limit_local_total") == 0
-    assert figure(metrics, "rate_limiter_degraded") == 0
-    await limiter.aclose()
-
-
-async def test_redis_goes_and_comes_back(
-    limiter: Limiter, user: OwnUser, hits: list[Hit], metrics: Metrics
-) -> None:
-    with capture_logs() as lines:
-        assert admitted(await ask(limiter, hits, 15)) == 15
-        with user.thrown_out():
-            # What was counted together is not known here.
-            assert admitted(await ask(limiter, hits, 15)) == 15
-            assert limiter.degraded
-            pause_is_over(redis_of(limiter))
-            assert admitted(await ask(limiter, hits, 15)) == 5
-            assert figure(metrics, "rate_limiter_degraded") == 1
-        pause_is_over(redis_of(limiter))
-        assert admitted(await ask(limiter, hits, 15)) == 5
-        assert not limiter.degraded
-    assert figure(metrics, "rate_limiter_degraded") == 0
-    assert figure(metrics, "rate_limit_local_total") == 30
-    assert [(line["log_level"], line["event"]) for line in lines] == [
-        ("warning", "rate_limiter_away"),
-        ("info", "rate_limiter_back"),
-    ]
-
-
-async def test_a_silent_redis_costs_a_moment_once(
-    hole: Hole, metrics: Metrics, hits: list[Hit]
-) -> None:
-    limiter = Limiter(hole.url, metrics)
-    started = time.monotonic()
-    assert admitted(await ask(limiter, hits, 30)) == 20
-    assert 0.03 < time.monotonic() - started < 0.5
-    assert admitted(await ask(limiter, hits, 100)) == 0
-    assert hole.calls() == 1
-    await limiter.aclose()
-
-
-async def test_while_one_tries_redis_the_others_do_not_wait(
-    hole: Hole, metrics: Metrics, hits: list[Hit]
-) -> None:
-    limiter = Limiter(hole.url, metrics)
-    await limiter.admit(hits)
-    hole.calls()
-    pause_is_over(redis_of(limiter))
-    trying = asyncio.create_task(limiter.admit(hits))
-    await hole.call()
-    others = await ask(limiter, hits, 10)
-    assert not trying.done()
-    assert admitted(others) == 10
-    assert await trying
-    await limiter.aclose()
-
-
-async def test_a_closed_port_is_no_refusal(
-    closed_port: int, metrics: Metrics, hits: list[Hit]
-) -> None:
-    limiter = Limiter(f"redis://127.0.0.1:{closed_port}/0", metrics)
-    assert admitted(await ask(limiter, hits, 30)) == 20
-    await limiter.aclose()
-
-
-async def test_a_full_redis_is_one_that_does_not_answer(
-    folder: Path, metrics: Metrics, hits: list[Hit]
-) -> None:
-    with EmbeddedValkey(folder / "full-valkey") as server:
-        limiter = Limiter(server.url, metrics)
-        with redis.Redis.from_url(server.url) as client, capture_logs() as lines:
-            assert admitted(await ask(limiter, hits, 15)) == 15
-            client.config_set("maxmemory", "1")
-            assert admitted(await ask(limiter, hits, 30)) == 20
-            assert limiter.degraded
-            client.config_set("maxmemory", "0")
-            pause_is_over(redis_of(limiter))
-            assert admitted(await ask(limiter, hits, 30)) == 5
-            assert not limiter.degraded
-        assert [line.get("reason") for line in lines] == ["OutOfMemoryError", None]
-        await limiter.aclose()
 
 
 async def test_a_redis_that_has_forgotten_the_script_is_no_failure(
