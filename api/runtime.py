@@ -118,7 +118,10 @@ class Runtime:
             await self.door.follow()
         except (SchemaOutdatedError, EmbeddingUnavailableError, SQLAlchemyError, OSError) as error:
             self._note(error)
-        watching = asyncio.create_task(self._watch_the_store())
+        watching = [
+            asyncio.create_task(self._watch_the_store()),
+            asyncio.create_task(self._watch_the_door()),
+        ]
         await self.ingest.start()
         self.uses.start()
         self.keys.start()
@@ -130,7 +133,8 @@ class Runtime:
         try:
             yield
         finally:
-            watching.cancel()
+            for each in watching:
+                each.cancel()
             await self._stop()
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
@@ -158,13 +162,18 @@ class Runtime:
         """Until it can be served, see whether it can by now; then follow its active model."""
         while True:
             await asyncio.sleep(FOLLOW_SECONDS if self.ready else RETRY_SECONDS)
-            with contextlib.suppress(SQLAlchemyError, OSError):
-                await self.door.follow()
             try:
                 await (self.active.follow() if self.ready else self.active.open())
             except Exception as error:
                 if not self.ready:
                     self._note(error)
+
+    async def _watch_the_door(self) -> None:
+        """See whether the store has its first key, also while a model is being loaded."""
+        while self.door.open:
+            await asyncio.sleep(RETRY_SECONDS)
+            with contextlib.suppress(SQLAlchemyError, OSError):
+                await self.door.follow()
 
     def _note(self, error: Exception) -> None:
         known = isinstance(error, MemoryLayerError)

@@ -218,6 +218,8 @@ def _check(settings: Settings) -> None:
         read_limits(getattr(settings, name), variable(name))
     check_networks(settings.trusted_proxies, variable("trusted_proxies"))
     check_origins(settings.allowed_origins, variable("allowed_origins"))
+    if not settings.api_keys.isascii():
+        raise SettingsError(f"{variable('api_keys')}=(secret): expected ASCII, for a header's sake")
     user, _, password = settings.flower_auth.partition(":")
     if settings.flower_auth and not (user and password and settings.flower_auth.isascii()):
         raise SettingsError(f"{variable('flower_auth')}=(secret): expected user:password, in ASCII")

@@ -109,6 +109,13 @@ def test_a_wrong_value_names_its_variable_and_what_it_takes(
     assert "\n" not in str(raised.value)
 
 
+def test_an_operator_key_that_no_header_carries() -> None:
+    assert load_settings({"MEMORY_API_KEYS": "a, b"}).operator_keys == {"a", "b"}
+    with pytest.raises(SettingsError, match=r"^MEMORY_API_KEYS=\(secret\): ") as raised:
+        load_settings({"MEMORY_API_KEYS": "hunter2, schlüssel"})
+    assert "hunter2" not in str(raised.value)
+
+
 @pytest.mark.parametrize("wrong", ["hunter2", ":hunter2", "hunter2:", "me:hünter2"])
 def test_flower_takes_a_user_and_a_password_and_shows_neither(wrong: str) -> None:
     assert load_settings({"MEMORY_FLOWER_AUTH": "me:hunter2"}).flower_auth == "me:hunter2"
