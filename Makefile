@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Needs Python 3.11 or newer, a POSIX shell and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-extras format lint types check coverage bench-search bench-ageing bench-moving fuzz lock clean
+.PHONY: help run test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance fuzz lock clean
 
 VENV := .venv
 EXTRAS := .venv-extras

@@ -1,6 +1,5 @@
 """Whether a caller may do what a handler is for, to the tenants that it is for."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -78,7 +77,7 @@ async def count(request: HttpRequest, runtime: Runtime, tenants: Mapping[str, in
     note_standing(request.scope, standing)
     if standing is None or standing.retry_after is None:
         return
-    if math.isinf(standing.retry_after):
+    if standing.never:
         reason = f"are more than the tenant may store at all: {standing.hit.limit.text}"
         raise InvalidFieldError("messages", reason)
     raise TooManyRequestsError(standing)

@@ -49,6 +49,7 @@ def service(folder: Path) -> Iterator[tuple[httpx.Client, int]]:
         f"MEMORY_FLOWER_PORT={flower}",
         # Empty is not set: whatever the caller's are, these servers are to be the bench's own.
         *(f"MEMORY_{name}=" for name in ("DATABASE_URL", "REDIS_URL", "CACHE_URL", "API_KEYS")),
+        *(f"MEMORY_{name}_RATE_LIMIT=" for name in ("GLOBAL", "TENANT")),
     ]
     command = ["env", *settings, sys.executable, "-m", "cli.main", "up"]
     with (folder / "up.log").open("wb") as log:

@@ -14,7 +14,8 @@ from bench.connection import Answer, Connection
 CONNECTIONS = 4
 ATTEMPTS = 60
 PAUSE_SECONDS = 0.5
-BUSY = (429, 503)
+BUSY = 503
+LIMITED = 429
 
 
 class ServiceError(Exception):
@@ -87,7 +88,12 @@ class Service:
                 continue
             finally:
                 self._idle.put_nowait(connection)
-            if answer.status not in BUSY:
+            if answer.status == LIMITED:
+                raise ServiceError(
+                    f"{self.url} limits how much may be asked ({refusal(answer)}). Start it with"
+                    " MEMORY_GLOBAL_RATE_LIMIT= MEMORY_TENANT_RATE_LIMIT= (both empty: off)"
+                )
+            if answer.status != BUSY:
                 return answer
             reason = str(answer.status)
             await asyncio.sleep(float(answer.headers.get("retry-after", 1)))

@@ -74,14 +74,19 @@ async def test_an_answer_in_chunks_is_put_together() -> None:
         assert await service.get("/numbers") == [1, 2]
 
 
-@pytest.mark.parametrize(
-    "busy", [b"", answer(503, {}, "retry-after: 0"), answer(429, {}, "retry-after: 0")]
-)
+@pytest.mark.parametrize("busy", [b"", answer(503, {}, "retry-after: 0")])
 async def test_a_service_that_is_away_is_asked_again(busy: bytes) -> None:
     answers = [ALIVE, busy, busy, answer(200, {"n": 1})]
     async with answering(answers) as (url, asked), Service(url) as service:
         assert await service.get("/x", {"q": "a b"}) == {"n": 1}
     assert asked[1:] == ["GET /x?q=a+b HTTP/1.1"] * 3
+
+
+async def test_a_limit_that_would_spoil_the_figures_is_named() -> None:
+    limited = answer(429, {"detail": "Too many requests: the limit is 2/minute."})
+    async with answering([ALIVE, limited]) as (url, _), Service(url) as service:
+        with pytest.raises(ServiceError, match=r"2/minute.*MEMORY_TENANT_RATE_LIMIT="):
+            await service.get("/x")
 
 
 async def test_a_refusal_has_the_services_reason() -> None:
