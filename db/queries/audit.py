@@ -49,7 +49,8 @@ def records_page(
     tenants: Sequence[str] | None, action: str | None, before: UUID | None, most: int
 ) -> Select[Any]:
     """At most `most` records, the newest first, older than `before`; None filters nothing."""
-    page = select(*(audit_log.c[name] for name in Record.__struct_fields__))
+    shown = (audit_log.c[name] for name in Record.__struct_fields__)
+    page = select(*shown).prefix_with("/* records_page */")
     if tenants is not None:
         page = page.where(audit_log.c.tenant_id.in_(tenants))
     if action is not None:

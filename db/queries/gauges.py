@@ -45,6 +45,8 @@ returning name, label, value
 # So old a figure tells nothing any more.
 STALE_SECONDS = 300
 
-FRESH_GAUGES: Select[Any] = select(
-    store_gauges.c.name, store_gauges.c.label, store_gauges.c.value
-).where(store_gauges.c.measured_at > text(f"now() - make_interval(secs => {STALE_SECONDS})"))
+FRESH_GAUGES: Select[Any] = (
+    select(store_gauges.c.name, store_gauges.c.label, store_gauges.c.value)
+    .prefix_with("/* fresh_gauges */")
+    .where(store_gauges.c.measured_at > text(f"now() - make_interval(secs => {STALE_SECONDS})"))
+)

@@ -173,7 +173,7 @@ SHOWN = [
 
 def jobs_by_id(ids: Sequence[UUID], tenants: Sequence[str] | None = None) -> Select[Any]:
     """The jobs of `ids`, in no order: of `tenants`, or of all that the transaction may see."""
-    found = select(*SHOWN).where(jobs.c.id.in_(ids))
+    found = select(*SHOWN).prefix_with("/* jobs_by_id */").where(jobs.c.id.in_(ids))
     return found if tenants is None else found.where(jobs.c.tenant_id.in_(tenants))
 
 
@@ -186,7 +186,8 @@ def jobs_page(
 ) -> Select[Any]:
     """At most `most` jobs, the newest first, older than `before`; None filters nothing."""
     wanted = {jobs.c.kind: kind, jobs.c.state: state}
-    page = select(*SHOWN).where(*(column == value for column, value in wanted.items() if value))
+    page = select(*SHOWN).prefix_with("/* jobs_page */")
+    page = page.where(*(column == value for column, value in wanted.items() if value))
     if tenants is not None:
         page = page.where(jobs.c.tenant_id.in_(tenants))
     if before is not None:

@@ -58,7 +58,7 @@ where known.id = used.id
 
 def keys_by_id(ids: Sequence[UUID]) -> Select[Any]:
     """The keys of `ids`, in no order."""
-    return select(api_keys).where(api_keys.c.id.in_(ids))
+    return select(api_keys).prefix_with("/* keys_by_id */").where(api_keys.c.id.in_(ids))
 
 
 def keys_page(tenant_id: str | None, ended: bool, before: UUID | None, most: int) -> Select[Any]:
@@ -66,7 +66,7 @@ def keys_page(tenant_id: str | None, ended: bool, before: UUID | None, most: int
 
     With `tenant_id` those that are for it, by name or as for all; without `ended` those that open.
     """
-    page = select(api_keys)
+    page = select(api_keys).prefix_with("/* keys_page */")
     if tenant_id == ALL_TENANTS:
         page = page.where(api_keys.c.tenants.is_(None))
     elif tenant_id is not None:

@@ -32,7 +32,7 @@ def messages_page(tenant_id: str, wanted: Wanted, most: int) -> Select[Any]:
 
     To be planned for its parameters, or the partial indexes on the status cannot serve it.
     """
-    page = stored_messages()
+    page = stored_messages().prefix_with("/* messages_page */")
     if wanted.archived != "include":
         archived = messages.c.archived_at.is_not(None)
         page = page.where(archived if wanted.archived == "only" else ~archived)

@@ -148,7 +148,8 @@ def stored_messages() -> Select[Any]:
 
 def messages_by_id(tenant_id: str, ids: Sequence[UUID]) -> Select[Any]:
     """Those of `ids`, in no order."""
-    return stored_messages().where(messages.c.tenant_id == tenant_id, messages.c.id.in_(ids))
+    found = stored_messages().prefix_with("/* messages_by_id */")
+    return found.where(messages.c.tenant_id == tenant_id, messages.c.id.in_(ids))
 
 
 def message_from_row(row: Row[Any]) -> Message:

@@ -17,7 +17,9 @@ from db.tables import embedding_models
 from memory.embedding.recipes import Recipe, StoredModel
 from memory.jobs import ALL_TENANTS
 
-ACTIVE_MODEL = select(embedding_models).where(embedding_models.c.active)
+ACTIVE_MODEL = (
+    select(embedding_models).prefix_with("/* active_model */").where(embedding_models.c.active)
+)
 ACTIVE_ID = text("/* active_id */ select id from embedding_models where active")
 
 # The lock, whose key is the word "model", is held to the end of the transaction. It is a statement

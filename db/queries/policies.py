@@ -36,9 +36,9 @@ delete from retention_policies where tenant_id = :tenant_id
 
 def policy_of(tenant_id: str) -> Select[Any]:
     """The stored policy of a tenant; without one there is no row."""
-    return select(
-        *(retention_policies.c[name] for name in RetentionPolicy.__struct_fields__)
-    ).where(retention_policies.c.tenant_id == tenant_id)
+    shown = (retention_policies.c[name] for name in RetentionPolicy.__struct_fields__)
+    found = select(*shown).prefix_with("/* policy_of */")
+    return found.where(retention_policies.c.tenant_id == tenant_id)
 
 
 def policy_from_row(row: Row[Any] | None) -> RetentionPolicy:

@@ -48,10 +48,9 @@ on conflict (tenant_id) do update
 
 def settings_of(tenant_ids: list[str]) -> Any:
     """The stored settings of `tenant_ids`; a tenant without any has no row."""
-    return select(
-        tenant_settings.c.tenant_id,
-        *(tenant_settings.c[name] for name in TenantSettings.__struct_fields__),
-    ).where(tenant_settings.c.tenant_id.in_(tenant_ids))
+    shown = (tenant_settings.c[name] for name in TenantSettings.__struct_fields__)
+    found = select(tenant_settings.c.tenant_id, *shown).prefix_with("/* settings_of */")
+    return found.where(tenant_settings.c.tenant_id.in_(tenant_ids))
 
 
 def settings_from_row(row: Row[Any]) -> TenantSettings:
