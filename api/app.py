@@ -28,7 +28,7 @@ from api.entrance import Entrance
 from api.entry import may_enter
 from api.gate import Gate
 from api.metrics import Metrics
-from api.metrics_page import metrics_page
+from api.metrics_page import metrics_handler
 from api.openapi import docs_asset, openapi_config
 from api.parameters import Parameters
 from api.runtime import Runtime
@@ -87,7 +87,7 @@ def create_app(settings: Settings | None = None) -> Gate:
         route_handlers=[
             messages.messages_router(settings.batch_max_bytes),
             *HANDLERS,
-            *([metrics_page] if settings.metrics_enabled else []),
+            *([metrics_handler(settings.metrics_public)] if settings.metrics_enabled else []),
         ],
         dependencies={"runtime": Provide(lambda: runtime, sync_to_thread=False)},
         guards=[may_enter],

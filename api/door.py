@@ -14,7 +14,10 @@ from memory.settings import Settings
 
 PROBES = ("/v1/admin/live", "/v1/admin/health", "/v1/admin/readiness")
 PUBLIC = (*PROBES, "/docs")
+DOCS = "/docs/"
 METRICS = "/metrics"
+# Shorter ones can be guessed.
+KEY_LENGTH = 20
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 NOBODY = Caller(name=LOCAL)
 
@@ -48,9 +51,11 @@ class Door:
             (digest := digest_of(key)): Caller(name=name_of(digest), digest=digest)
             for key in settings.operator_keys
         }
+        if weak := [name_of(digest_of(k)) for k in settings.operator_keys if len(k) < KEY_LENGTH]:
+            log.warning("short_api_keys", keys=sorted(weak), shorter_than=KEY_LENGTH)
         # What tells whether the service is well must not depend on how often it is asked.
         self.unlimited = frozenset({*PROBES, METRICS})
-        self._public = (*PUBLIC, *((METRICS,) if settings.metrics_public else ()))
+        self._public = {*PUBLIC, *([METRICS] if settings.metrics_public else [])}
         # None until the store has been asked.
         self._open: bool | None = None
         if self._operators or settings.api_host not in LOOPBACK:
@@ -87,9 +92,8 @@ class Door:
         Raises the 403 for who must not even look at a service that is open, or may be.
         """
         path = scope["path"]
-        public = any(path == each or path.startswith(each + "/") for each in self._public)
         # A browser asks whether it may send a key before it sends one.
-        public = public or scope["method"] == "OPTIONS"
+        public = path in self._public or path.startswith(DOCS) or scope["method"] == "OPTIONS"
         if self.open:
             self._check_is_local(headers)
             if self._open:

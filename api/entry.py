@@ -8,6 +8,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from api.entrance import note_standing
+from api.known_keys import WRONG_KEY
 from api.problems import ProblemError, TooManyRequestsError
 from api.runtime import Runtime
 from db.queries.audit import record_parameters
@@ -28,12 +29,15 @@ OPERATOR: Final = {"access": "admin", "all_tenants": True}
 
 
 def may_enter(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Raise the 403 for a caller whose key does not have the scope of `handler`."""
+    """Raise the 403 for a caller whose key does not have the scope of `handler`, a 401 for none."""
     caller: Caller | None = connection.scope.get("caller")  # type: ignore[assignment]
     access: AccessScope | None = handler.opt.get("access")
-    # Who is no caller has been let in to what is public, and to nothing else.
-    if access is None or caller is None:
+    if access is None:
         return
+    # The door lets in who is no caller to what is public alone. Should a path be public to it and
+    # something else to the router, this is where that ends.
+    if caller is None:
+        raise ProblemError(401, "unauthorized", WRONG_KEY)
     if access not in caller.scopes:
         has = ", ".join(sorted(caller.scopes))
         raise ProblemError(

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -48,7 +49,11 @@ class StoreGauges(Collector):
                 yield family
 
 
-@get("/metrics", include_in_schema=False, opt=OPERATOR)
+def metrics_handler(public: bool) -> HTTPRouteHandler:
+    """What answers `GET /metrics`: to everybody, or to operators."""
+    return get("/metrics", include_in_schema=False, opt=None if public else OPERATOR)(metrics_page)
+
+
 async def metrics_page(runtime: NamedRuntime) -> Response[bytes]:
     """The page that Prometheus reads."""
     store = StoreGauges(await runtime.probes.gauges())

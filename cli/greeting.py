@@ -14,10 +14,13 @@ BODY = (
 QUESTION = {"tenant_id": "demo", "query": "When do I fly to Lisbon?"}
 
 
-def lines(settings: Settings, folder: Path, seconds: float) -> Iterator[str]:
-    """Where everything is, and two commands to paste. No secret is shown."""
+def lines(settings: Settings, folder: Path, seconds: float, *, keyed: bool) -> Iterator[str]:
+    """Where everything is, and two commands to paste. No secret is shown.
+
+    `keyed` says that the service wants a key, which then stands in the commands by name.
+    """
     api = _url(settings.api_host, settings.api_port)
-    key = ' -H "x-api-key: $MEMORY_API_KEY"' if settings.operator_keys else ""
+    key = ' -H "x-api-key: $MEMORY_API_KEY"' if keyed else ""
     yield f"\nReady after {seconds:.1f} s."
     yield f"  API     {api}   (docs: {api}/docs)"
     if settings.async_embeddings:
@@ -31,7 +34,7 @@ def lines(settings: Settings, folder: Path, seconds: float) -> Iterator[str]:
     yield f"{curl} {api}/v1/messages {json} -d '{BODY}'"
     yield f"{curl} '{api}/v1/memory/search?{urlencode(QUESTION)}'"
     if key:
-        yield "\n(MEMORY_API_KEY is to be one of your MEMORY_API_KEYS.)"
+        yield "\n(MEMORY_API_KEY is to be one of your keys; `aiml keys create` makes one.)"
     yield "\nCtrl-C stops everything."
 
 

@@ -14,18 +14,19 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S10
 
 def not_ready_because(settings: Settings) -> str | None:
     """What `/v1/admin/readiness` gives as the reason, None when requests are served."""
-    connection = http.client.HTTPConnection(
-        reachable(settings.api_host), settings.api_port, timeout=REQUEST_SECONDS
-    )
     try:
-        connection.request("GET", "/v1/admin/readiness")
-        response = connection.getresponse()
-        body = response.read()
+        status, body = _asked(settings, "/v1/admin/readiness")
     except (OSError, http.client.HTTPException):
         return "the API does not answer"
-    finally:
-        connection.close()
-    return None if response.status == 200 else _reasons(response.status, body)
+    return None if status == 200 else _reasons(status, body)
+
+
+def wants_key(settings: Settings) -> bool:
+    """Whether the API turns away who sends no key."""
+    try:
+        return _asked(settings, "/v1/jobs?limit=1")[0] == 401
+    except (OSError, http.client.HTTPException):
+        return bool(settings.operator_keys)
 
 
 def flower_listens(settings: Settings) -> bool:
@@ -41,6 +42,18 @@ def flower_listens(settings: Settings) -> bool:
 def reachable(host: str) -> str:
     """The address to reach a server at that listens on `host`."""
     return EVERYWHERE.get(host, host)
+
+
+def _asked(settings: Settings, target: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(
+        reachable(settings.api_host), settings.api_port, timeout=REQUEST_SECONDS
+    )
+    try:
+        connection.request("GET", target)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
 
 
 def _reasons(status: int, body: bytes) -> str:

@@ -16,7 +16,7 @@ from cli.lock import FolderLock
 from cli.part import INSTANCE, READY_FILE, Program, command
 from cli.postgres import EmbeddedPostgres
 from cli.progress import Progress
-from cli.readiness import API_ANSWERS_SECONDS, flower_listens, not_ready_because
+from cli.readiness import API_ANSWERS_SECONDS, flower_listens, not_ready_because, wants_key
 from cli.records import port_is_free, secret
 from cli.supervisor import Supervisor
 from cli.valkey import EmbeddedValkey
@@ -73,7 +73,8 @@ class Service:
             self._start_parts()
             self._wait_ready()
         seconds = time.monotonic() - started
-        for line in greeting.lines(self.settings, self.folder, seconds):
+        keyed = wants_key(self.settings)
+        for line in greeting.lines(self.settings, self.folder, seconds, keyed=keyed):
             self._progress.say(line)
 
     def _start_servers(self) -> None:
