@@ -44,8 +44,8 @@ class Entrance:
         Raises the 401, 403, 429 or 503 that the request is answered with.
         """
         visitor = self.door.greet(scope, headers)
-        if visitor.public and scope["path"] in self.door.unlimited:
-            return None
+        if scope["path"] in self.door.unlimited and (visitor.public or visitor.caller):
+            return visitor.caller
         address = address_of(scope)
         hits = [Hit(f"address:{address}", limit) for limit in self._address_limits]
         if visitor.caller:
