@@ -17,6 +17,11 @@ from tests.conftest import message, serving
 from tests.db.rows import add_job
 from tests.processes import wait_until
 
+POST = (
+    b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"%sContent-Length: %d\r\n\r\n"
+)
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 PROBES = ("/v1/admin/live", "/v1/admin/health", "/v1/admin/readiness", "/metrics")
 
 
@@ -51,14 +56,19 @@ def narrow(shared_settings: Settings) -> Iterator[httpx.Client]:
 
 
 @contextlib.contextmanager
-def posting(api: httpx.Client, body: bytes) -> Iterator[socket.socket]:
+def posting(api: httpx.Client, body: bytes, more: bytes = b"") -> Iterator[socket.socket]:
     """A connection on which a POST has been begun whose body, `body`, is still to come."""
     address = (api.base_url.host, api.base_url.port or 80)
     with socket.create_connection(address, timeout=20) as caller:
-        caller.sendall(
-            b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            + b"Content-Length: %d\r\n\r\n" % len(body)
-        )
+        caller.sendall(POST % (more, len(body)))
+        yield caller
+
+
+@contextlib.contextmanager
+def waited_for(api: httpx.Client, body: bytes) -> Iterator[socket.socket]:
+    """The same when the service waits for `body`, and so keeps a place for it."""
+    with posting(api, body, b"Expect: 100-continue\r\n") as caller:
+        assert caller.recv(len(CONTINUE), socket.MSG_WAITALL) == CONTINUE
         yield caller
 
 
@@ -84,8 +94,8 @@ def is_full(api: httpx.Client) -> bool:
 
 def test_one_more_request_is_told_to_come_back(narrow: httpx.Client) -> None:
     body = json.dumps(message()).encode()
-    with posting(narrow, body) as caller:
-        wait_until(lambda: is_full(narrow), "the one place is taken")
+    with waited_for(narrow, body) as caller:
+        assert is_full(narrow)
         assert_problem(narrow.post("/v1/messages", json=message()), 503, "busy")
         assert_problem(narrow.get("/nowhere"), 503, "busy")
         # How the service is can be asked all the same.
@@ -100,8 +110,8 @@ def test_who_is_told_so_need_not_have_sent_the_body(
 ) -> None:
     monkeypatch.setattr("api.exchange.LINGER_SECONDS", 60)
     body = json.dumps(message()).encode()
-    with posting(narrow, body) as first:
-        wait_until(lambda: is_full(narrow), "the one place is taken")
+    with waited_for(narrow, body) as first:
+        assert is_full(narrow)
         with posting(narrow, body) as second:
             assert status(second) == 503
             first.sendall(body)
@@ -114,8 +124,8 @@ def test_who_is_told_so_need_not_have_sent_the_body(
 
 def test_a_place_is_free_again_whatever_came_of_the_request(narrow: httpx.Client) -> None:
     for _ in range(3):
-        with posting(narrow, b"x" * 100) as caller:
-            wait_until(lambda: is_full(narrow), "the one place is taken")
+        with waited_for(narrow, b"x" * 100) as caller:
+            assert is_full(narrow)
             caller.sendall(b"x")
         # The caller has gone in the middle.
         wait_until(lambda: not is_full(narrow), "its place is free")
@@ -134,7 +144,7 @@ def test_who_watches_takes_no_place(settings: Settings, owner: Connection) -> No
             assert api.post("/v1/messages", json=message()).status_code == 202
         assert not is_full(api)
         body = json.dumps(message()).encode()
-        with posting(api, body) as caller:
-            wait_until(lambda: is_full(api), "there is one place, not one more for each watcher")
+        with waited_for(api, body) as caller:
+            assert is_full(api)
             caller.sendall(body)
             assert status(caller) == 202
