@@ -15,6 +15,8 @@ from memory.search import SearchRequest
 
 Body = TypeVar("Body")
 
+# ASCII is a part of it.
+UTF_8 = {"utf-8", "utf8", "us-ascii", "ascii"}
 NEW_MESSAGE = msgspec.json.Decoder(NewMessage)
 SEARCH_REQUEST = msgspec.json.Decoder(SearchRequest)
 
@@ -30,10 +32,15 @@ RAW_BATCH = msgspec.json.Decoder(RawBatch)
 
 
 def check_json(request: Request[Any, Any, Any]) -> None:
-    """Raise a 415 unless the body is said to be JSON."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    """Raise a 415 unless the body is said to be JSON, in UTF-8 and as it is."""
+    media_type, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+    if media_type.strip() != "application/json":
         raise ProblemError(415, "unsupported-media-type", "Send a body of application/json.")
+    charset = re.search(r"(?:^|;)\s*charset\s*=\s*\"?([^\";\s]*)", parameters)
+    if charset and charset[1] not in UTF_8:
+        raise ProblemError(415, "unsupported-media-type", "Send JSON in UTF-8.")
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise ProblemError(415, "unsupported-media-type", "Send the body as it is, unpacked.")
 
 
 def read_message(body: bytes, content_max_chars: int) -> NewMessage:

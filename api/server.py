@@ -9,6 +9,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 from api.app import create_app
 from api.gate import Gate
+from api.protocol import Protocol
 from memory.logs import configure_logging
 from memory.settings import Settings
 
@@ -25,6 +26,7 @@ class Server(uvicorn.Server):
                 gate,
                 host=host,
                 port=port,
+                http=Protocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,

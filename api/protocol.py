@@ -1,0 +1,82 @@
+"""HTTP as it comes over the wire: what its parser refuses is answered like every other error."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from api.admission import HEADERS_MAX_BYTES, URL_MAX_BYTES
+from api.browsers import browser_headers
+from api.exchange import LINGER_SECONDS, request_id
+from api.problems import ProblemError, render
+
+log = structlog.get_logger(__name__)
+
+# Of what is shorter the gate tells to the byte what is too long; of what is longer nothing is kept.
+HEAD_MAX_BYTES = 2 * (URL_MAX_BYTES + HEADERS_MAX_BYTES)
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's protocol, with an end to what it reads before it knows what is asked."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._refused = False
+        self._head_begun = False
+        self._head_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless the caller was refused and only has not noticed yet."""
+        if self._refused:
+            return
+        super().data_received(data)
+        if self._head_begun and not self._refused:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_MAX_BYTES:
+                self._refuse(self._too_long())
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._head_begun, self._head_bytes = True, 0
+
+    def on_headers_complete(self) -> None:
+        """All of a request is known but its body."""
+        self._head_begun = False
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP."""
+        self._refuse(ProblemError(400, "invalid-request", msg))
+
+    def _too_long(self) -> ProblemError:
+        if len(self.url) > URL_MAX_BYTES:
+            return ProblemError(414, "url-too-long", "The URL is too long to read it to its end.")
+        detail = "The headers are too large to read them to their end."
+        return ProblemError(431, "headers-too-large", detail)
+
+    def _refuse(self, problem: ProblemError) -> None:
+        self._refused = True
+        if self.cycle and not self.cycle.response_complete:
+            # A request whose body turned out wrong: who works on it is told that nobody waits.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.cycle.response_started:
+                self.transport.close()
+                return
+        id_ = request_id(None)
+        log.info("request_refused", status=problem.status, request_id=id_)
+        status, named, body = render(problem, id_)
+        headers = [(name.encode(), value.encode()) for name, value in named.items()]
+        headers += [(b"x-request-id", id_.encode()), (b"content-length", b"%d" % len(body))]
+        headers += browser_headers(self.scheme or "http", headers)
+        self.transport.write(written(status, [*self.server_state.default_headers, *headers], body))
+        # Closed on a caller who still sends, the connection would be reset, answer and all.
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+
+def written(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes:
+    """An answer as it goes over the wire, after which there is no other."""
+    lines = [name + b": " + value + b"\r\n" for name, value in headers]
+    return b"".join([STATUS_LINE[status], *lines, b"connection: close\r\n\r\n", body])
