@@ -14,6 +14,8 @@ from db.sessions import visible_transaction
 from memory.audit import Record
 from memory.messages import TENANT_PATTERN
 
+ACTION_PATTERN = r"^[a-z_]+$(?!\n)"
+
 
 class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
     """Records, the newest first. `next` asks for those before them, null at the end."""
@@ -29,7 +31,9 @@ async def list_audit(
     tenant_id: Annotated[
         str | None, QueryParameter(min_length=1, max_length=64, pattern=TENANT_PATTERN)
     ] = None,
-    action: Annotated[str | None, QueryParameter(min_length=1, max_length=64)] = None,
+    action: Annotated[
+        str | None, QueryParameter(min_length=1, max_length=64, pattern=ACTION_PATTERN)
+    ] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
     before: Annotated[UUID | None, QueryParameter()] = None,
 ) -> AuditPage:
