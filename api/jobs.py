@@ -144,9 +144,7 @@ async def found(request: HttpRequest, runtime: Runtime, job_id: str) -> Job:
     return job
 
 
-async def changed(
-    request: HttpRequest, runtime: Runtime, statement: TextClause, job: Job
-) -> bool:
+async def changed(request: HttpRequest, runtime: Runtime, statement: TextClause, job: Job) -> bool:
     """Whether `statement` has changed the row of `job`; its name says what the record is of."""
     action = "cancel_job" if statement is CANCEL_JOB else "retry_job"
     tenant_id = job.tenant_id or ALL_TENANTS

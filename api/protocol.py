@@ -47,12 +47,13 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
-        self._refuse(ProblemError(400, "invalid-request", msg))
+        """Answer what is no HTTP, which to the parser a URL is also when it is too long."""
+        too_long = len(self.url or b"") >= URL_MAX_BYTES
+        self._refuse(self._too_long() if too_long else ProblemError(400, "invalid-request", msg))
 
     def _too_long(self) -> ProblemError:
-        if len(self.url) > URL_MAX_BYTES:
-            return ProblemError(414, "url-too-long", "The URL is too long to read it to its end.")
+        if len(self.url) >= URL_MAX_BYTES:
+            return ProblemError(414, "url-too-long", f"The URL is over {URL_MAX_BYTES - 1} bytes.")
         detail = "The headers are too large to read them to their end."
         return ProblemError(431, "headers-too-large", detail)
 

@@ -1,6 +1,7 @@
 """How large a request may be, and how many are answered at a time."""
 
 import contextlib
+import http.client
 import json
 import socket
 from collections.abc import Iterator
@@ -41,6 +42,24 @@ def test_headers_up_to_32_kib_are_read(shared: httpx.Client) -> None:
         assert_problem(answer, 431, "headers-too-large")
 
 
+@pytest.mark.parametrize(
+    ("length", "status"), [(65_535, 404), (65_536, 414), (65_600, 414), (190_000, 414)]
+)
+@pytest.mark.parametrize("path", ["/nowhere", "/nowhere?x=%C3%A4&y="])
+def test_a_url_under_64_kib_is_read(
+    shared: httpx.Client, path: str, length: int, status: int
+) -> None:
+    # The client that the other tests use has a limit of its own.
+    caller = http.client.HTTPConnection(shared.base_url.host, shared.base_url.port or 80)
+    with contextlib.closing(caller):
+        caller.request("GET", path + "v" * (length - len(path)))
+        answer = caller.getresponse()
+        assert answer.status == status
+        if status == 414:
+            assert json.load(answer)["type"] == "urn:ai-memory-layer:problem:url-too-long"
+            assert answer.headers["x-content-type-options"] == "nosniff"
+
+
 def test_what_is_too_large_is_looked_at_no_further(shared_settings: Settings) -> None:
     keyed = msgspec.structs.replace(shared_settings, api_keys="key-one")
     with serving(keyed) as api:
@@ -70,22 +89,6 @@ def taking_a_place(api: httpx.Client, body: bytes) -> Iterator[socket.socket]:
     while True:
         with posting(api, body, b"Expect: 100-continue\r\n") as caller:
             if caller.recv(len(CONTINUE), socket.MSG_WAITALL) == CONTINUE:
-                yield caller
-                return
-
-
-@contextlib.contextmanager
-def taking_a_place(api: httpx.Client, body: bytes) -> Iterator[socket.socket]:
-    """As `posting`, once the service waits for the body: a place may be free a moment later."""
-    address = (api.base_url.host, api.base_url.port or 80)
-    while True:
-        with socket.create_connection(address, timeout=20) as caller:
-            caller.sendall(
-                b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
-                b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
-            )
-            told = caller.recv(25, socket.MSG_WAITALL)
-            if told.startswith(b"HTTP/1.1 100"):
                 yield caller
                 return
 
