@@ -1,8 +1,9 @@
 """Keys for applications and people, on the machine that has the database."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import click
@@ -10,7 +11,9 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
+from cli.errors import StartError
 from cli.servers import database
 from db.keys import create_key, revoke_key, rotate_key
 from db.migrating import check_schema, owner_connection
@@ -24,6 +27,7 @@ from memory.keys import (
     Key,
     NewKey,
     Rotation,
+    TenantOrAll,
     check_expiry,
     check_key,
 )
@@ -31,7 +35,11 @@ from memory.settings import load_settings
 
 STARTED_BY = "aiml"
 PAGE = 200
+FEW = 3
+WIDEST = 10_000
+COLUMNS = ("id", "name", "label", "tenants", "scopes", "state", "expires", "last used")
 Done = TypeVar("Done")
+Wanted = TypeVar("Wanted")
 KEY_ID = click.argument("key_id", metavar="ID", type=click.UUID)
 DAYS = click.option(
     "--days", type=click.FloatRange(min=0, min_open=True), help="How long it is to live."
@@ -78,10 +86,7 @@ def create(
         "label": label,
         "rate_limit": rate_limit,
     }
-    try:
-        new = msgspec.convert(wanted | {"expires_at": days_from_now(days)}, NewKey)
-    except msgspec.ValidationError as error:
-        raise click.UsageError(str(error)) from None
+    new = converted(wanted | {"expires_at": days_from_now(days)}, NewKey)
     check_key(new, datetime.now(UTC))
     record = record_parameters(ALL_TENANTS, STARTED_BY, "create_key", {})
     show_issued(in_store(lambda connection: create_key(connection, new, STARTED_BY, record)))
@@ -92,21 +97,24 @@ def create(
 @click.option("--ended", is_flag=True, help="Expired and revoked ones too.")
 def list_(tenant: str | None, ended: bool) -> None:
     """List the keys, the newest first, without what is sent."""
-    console = Console(highlight=False, soft_wrap=True)
-    table = Table("id", "name", "label", "tenants", "scopes", "state", "expires", "last used")
+    if tenant is not None:
+        tenant = converted(tenant, TenantOrAll)
+    # As wide as it takes: an id that is cut short is of no use to whoever would revoke the key.
+    console = Console(highlight=False, markup=False, emoji=False, width=WIDEST)
+    table = Table(*COLUMNS, box=None, pad_edge=False)
     for key in in_store(lambda connection: all_keys(connection, tenant, ended)):
         table.add_row(
             str(key.id),
             key.name,
             key.label,
-            ", ".join(key.tenants),
+            few(key.tenants),
             ", ".join(key.scopes),
             key.state,
             moment(key.expires_at),
             moment(key.last_used_at),
         )
     if table.row_count:
-        console.print(table)
+        console.print(table, soft_wrap=True)
     else:
         click.echo("None.")
 
@@ -132,6 +140,8 @@ def revoke(key_id: UUID) -> None:
 @DAYS
 def rotate(key_id: UUID, grace_hours: float, days: float | None) -> None:
     """Replace the key ID by a new one that may do the same, and print that."""
+    if math.isnan(grace_hours):
+        raise click.UsageError("--grace-hours: that is no number.")
     rotation = Rotation(grace_seconds=round(grace_hours * 3600), expires_at=days_from_now(days))
     check_expiry(rotation.expires_at, datetime.now(UTC))
     record = record_parameters(ALL_TENANTS, STARTED_BY, "rotate_key", {})
@@ -141,12 +151,24 @@ def rotate(key_id: UUID, grace_hours: float, days: float | None) -> None:
 
 
 def in_store(work: Callable[[Connection], Done]) -> Done:
-    """What `work` gives, committed in the store."""
-    with database(load_settings()) as url, owner_connection(url) as connection:
-        check_schema(connection)
-        done = work(connection)
-        connection.commit()
+    """What `work` gives, committed in the store; raises `StartError` when that does not answer."""
+    try:
+        with database(load_settings()) as url, owner_connection(url) as connection:
+            check_schema(connection)
+            done = work(connection)
+            connection.commit()
+    except OperationalError as error:
+        reason = str(error.orig).partition("\n")[0]
+        raise StartError(f"The database does not do it: {reason}") from None
     return done
+
+
+def converted(value: Any, wanted: type[Wanted]) -> Wanted:
+    """`value` as `wanted`; raises `click.UsageError` when it is none."""
+    try:
+        return msgspec.convert(value, wanted)
+    except msgspec.ValidationError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def all_keys(connection: Connection, tenant_id: str | None, ended: bool) -> list[Key]:
@@ -164,7 +186,7 @@ def show_issued(issued: IssuedKey) -> None:
     """The key alone on the standard output, so that a script can take it; the rest beside it."""
     scopes = ", ".join(issued.scopes)
     click.echo(
-        f"{issued.name}, id {issued.id}: {scopes} for {', '.join(issued.tenants)},"
+        f"{issued.name}, id {issued.id}: {scopes} for {few(issued.tenants)},"
         f" expires {moment(issued.expires_at)}. It is shown this once:",
         err=True,
     )
@@ -175,8 +197,14 @@ def days_from_now(days: float | None) -> datetime | None:
     """The time in so many days; raises `click.UsageError` for one that no calendar has."""
     try:
         return None if days is None else datetime.now(UTC) + timedelta(days=days)
-    except OverflowError:
+    except (OverflowError, ValueError):
         raise click.UsageError("--days: that is longer than calendars go.") from None
+
+
+def few(names: Sequence[str]) -> str:
+    """The first of `names`, and how many there are besides."""
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    return ", ".join(names[:FEW]) + more
 
 
 def moment(time: datetime | None) -> str:

@@ -47,7 +47,8 @@ class LateCommands(click.Group):
         try:
             return super().invoke(ctx)
         except MemoryLayerError as error:
-            click.echo(f"Error: {error}", err=True)
+            # Where an error says no more, what it is called is the message.
+            click.echo(f"Error: {str(error) or error.__doc__}", err=True)
             sys.exit(WRONG_SETTING)
 
 

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from memory.access import AccessScope
+from memory.checks import check_text
 from memory.errors import InvalidFieldError, SettingsError
 from memory.jobs import ALL_TENANTS
 from memory.limits import read_limits
@@ -22,6 +23,7 @@ PREFIX = "aiml_"
 RANDOM_BYTES = 32
 SHAPE = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
 TENANTS_MOST = 1_000
+LABEL_MOST = 128
 GRACE_SECONDS = 86_400
 LONGEST_GRACE_SECONDS = 30 * 86_400
 LONGEST_LIFE_DAYS = 100 * 366
@@ -39,7 +41,7 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     scopes: Annotated[list[AccessScope], Meta(min_length=1, max_length=3)] = msgspec.field(
         default_factory=lambda: ["read", "write"]
     )
-    label: Annotated[str, Meta(max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")] = ""
+    label: Annotated[str, Meta(max_length=LABEL_MOST, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")] = ""
     rate_limit: (
         Annotated[
             str,
@@ -119,6 +121,7 @@ def check_key(new: NewKey, now: datetime) -> None:
     """Raise `InvalidFieldError` for what the schema of `NewKey` cannot say."""
     if ALL_TENANTS in new.tenants and len(set(new.tenants)) > 1:
         raise InvalidFieldError("tenants", "are all with *, or those that are named")
+    check_text("label", new.label, LABEL_MOST)
     check_expiry(new.expires_at, now)
     if new.rate_limit is not None:
         try:
