@@ -54,13 +54,8 @@ class Failures:
 
     def note(self, scope: HTTPScope, key: str, address: str, status: int, request_id: str) -> None:
         """Count the answer to a request if it says that something was refused."""
-        failure = failure_of(scope, key, address, status)
-        if failure is None:
-            return
-        if failure not in self._counted and len(self._counted) >= MOST_KINDS:
-            failure = OTHERS
-        self._counted[failure] += 1
-        self._request_ids[failure] = request_id
+        if failure := failure_of(scope, key, address, status):
+            self._count(failure, 1, request_id)
 
     def start(self) -> None:
         """Begin to record."""
@@ -71,6 +66,12 @@ class Failures:
         self._ending.set()
         if self._task:
             await self._task
+
+    def _count(self, failure: Failure, times: int, request_id: str) -> None:
+        if failure not in self._counted and len(self._counted) >= MOST_KINDS:
+            failure = OTHERS
+        self._counted[failure] += times
+        self._request_ids.setdefault(failure, request_id)
 
     async def _run(self) -> None:
         while not self._ending.is_set():
@@ -100,8 +101,8 @@ class Failures:
                 await connection.execute(INSERT_RECORD, records)
         except Exception as error:
             log.warning("failures_not_recorded", kinds=len(counted), reason=type(error).__name__)
-            self._counted.update(counted)
-            self._request_ids = request_ids | self._request_ids
+            for failure, times in counted.items():
+                self._count(failure, times, request_ids[failure])
 
 
 def failure_of(scope: HTTPScope, key: str, address: str, status: int) -> Failure | None:
