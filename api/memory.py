@@ -1,5 +1,6 @@
 """`/v1/memory`: finding the messages that matter."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -65,7 +66,7 @@ async def search(
         importance_min=importance_min,
         created_after=created_after,
         created_before=created_before,
-        metadata=metadata_parameters(request),
+        metadata=metadata_filter(request.query_params.multi_items()),
         include_archived=include_archived,
         rerank=rerank,
         w_relevance=w_relevance,
@@ -94,13 +95,13 @@ async def search_by_body(
     return SearchAnswers(results=await answers_of(request, runtime, asked, asked.queries or []))
 
 
-def metadata_parameters(request: HttpRequest) -> dict[str, Any] | None:
-    """What the `metadata.` parameters ask for, as the metadata would have it.
+def metadata_filter(given: Iterable[tuple[str, str]]) -> dict[str, Any] | None:
+    """What the `metadata.` parameters of `given` ask for, as the metadata would have it.
 
     Raises `InvalidFieldError` when no metadata can have two of them at once.
     """
     metadata: dict[str, Any] = {}
-    for name, value in request.query_params.multi_items():
+    for name, value in given:
         if name.startswith(METADATA):
             *path, last = name.removeprefix(METADATA).split(".")
             place = metadata

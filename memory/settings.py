@@ -186,7 +186,7 @@ def load_settings(
         settings,
         database_url=settings.database_url and postgres_url(settings.database_url),
         redis_url=settings.redis_url and redis_url(settings.redis_url),
-        cache_url=settings.cache_url and redis_url(settings.cache_url),
+        cache_url=settings.cache_url and redis_url(settings.cache_url, variable("cache_url")),
     )
 
 

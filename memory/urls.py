@@ -33,14 +33,14 @@ def postgres_url(url: str) -> str:
     return f"postgresql://{place}" + ("?" + urlencode(options, quote_via=quote) if options else "")
 
 
-def redis_url(url: str) -> str:
+def redis_url(url: str, source: str = "MEMORY_REDIS_URL") -> str:
     """`url` for all who use Redis; over TLS the server's certificate is checked unless it says not.
 
-    Raises `SettingsError` when it is not the URL of a Redis server.
+    Raises `SettingsError`, naming `source`, when it is not the URL of a Redis server.
     """
     scheme, _, rest = url.partition("://")
     if scheme not in REDIS_SCHEMES or not rest or not _has_good_port(rest.partition("?")[0]):
-        raise SettingsError("MEMORY_REDIS_URL: expected redis://:password@host:6379/0")
+        raise SettingsError(f"{source}: expected redis://:password@host:6379/0")
     if scheme != "rediss":
         return url
     place, _, query = rest.partition("?")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import psycopg
 import pytest
 import redis
@@ -29,6 +30,10 @@ from tests.workers import beat, worker
 __all__ = ["beat", "worker"]  # fixtures
 
 TEMPLATE = "memory_template"
+
+# The same examples each time: what fails on one machine fails on all.
+hypothesis.settings.register_profile("the-same", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("the-same")
 # All tests come from one address, and ask for more in a minute than an application may.
 UNLIMITED: dict[str, Any] = {
     "global_rate_limit": "",

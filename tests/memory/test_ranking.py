@@ -1,7 +1,9 @@
 """The ranking: its formula, its ties and its bounds."""
 
+import math
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from random import Random
 from typing import Any
 from uuid import uuid4
 
@@ -243,3 +245,41 @@ def test_a_hit_is_its_candidate_with_the_figures() -> None:
 )
 def test_more_is_ranked_than_is_answered(top_k: int, candidates: int) -> None:
     assert candidate_count(top_k) == candidates
+
+
+@given(
+    CANDIDATES,
+    st.sampled_from(["similarity", "bm25", "importance", "created_at"]),
+    SETTINGS,
+    st.data(),
+)
+def test_more_of_a_signal_never_scores_less(
+    less: Candidate, signal: str, settings: Effective, data: st.DataObject
+) -> None:
+    less = msgspec.structs.replace(less, bm25=less.bm25 or 0.0, similarity=less.similarity or 0.0)
+    values = {
+        "similarity": st.floats(less.similarity, 1.001),
+        "bm25": st.floats(less.bm25, 6_000),
+        "importance": st.floats(less.importance, 1),
+        "created_at": st.datetimes(less.created_at.replace(tzinfo=None), timezones=st.just(UTC)),
+    }
+    more = msgspec.structs.replace(less, **{signal: data.draw(values[signal])})
+    weights = weights_of(settings)
+    of_less, of_more = (
+        rank([each], relevance, weights, settings.half_life_days, NOON)[0].score
+        for each in (less, more)
+    )
+    assert math.isfinite(of_less)
+    assert of_less <= of_more
+
+
+@given(st.lists(CANDIDATES, max_size=8), st.randoms(use_true_random=False), SETTINGS)
+def test_the_order_does_not_depend_on_the_order_they_came_in(
+    candidates: list[Candidate], chance: Random, settings: Effective
+) -> None:
+    mixed = chance.sample(candidates, len(candidates))
+    one, other = (
+        rank(each, relevance, weights_of(settings), settings.half_life_days, NOON)
+        for each in (candidates, mixed)
+    )
+    assert one == other
