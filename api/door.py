@@ -1,13 +1,14 @@
 """Who may enter: openness is decided at the start, and keys are known by what is sent."""
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 import structlog
 from litestar.types import HTTPScope
 
 from api.known_keys import WRONG_KEY, KnownKeys
-from api.problems import ProblemError, UnavailableError, problem_error
+from api.problems import ProblemError, UnavailableError
 from memory.access import LOCAL, Caller
 from memory.keys import SHAPE, digest_of, name_of
 from memory.settings import Settings
@@ -45,8 +46,10 @@ class Door:
     a key. It closes when the first one is made, by whichever process, and opens no more.
     """
 
-    def __init__(self, settings: Settings, keys: KnownKeys) -> None:
+    def __init__(self, settings: Settings, keys: KnownKeys, obstacle: Callable[[], str]) -> None:
+        """With what says why the store's keys may be out of reach."""
         self._keys = keys
+        self._obstacle = obstacle
         self._operators = {
             (digest := digest_of(key)): Caller(name=name_of(digest), digest=digest)
             for key in settings.operator_keys
@@ -117,12 +120,7 @@ class Door:
         except ProblemError:
             raise
         except Exception as error:
-            problem = problem_error(error)
-            raise (
-                problem
-                if problem.status < 500
-                else UnavailableError("Keys cannot be looked up now.")
-            ) from error
+            raise UnavailableError(self._obstacle()) from error
         raise ProblemError(401, "unauthorized", WRONG_KEY)
 
     async def still_opens(self, caller: Caller) -> bool:

@@ -45,6 +45,7 @@ log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 1.0
 STOP_SECONDS = 10
+DATABASE_AWAY = "The database does not answer now."
 REDIS_SECONDS = 0.5
 # How often the store is asked which model is the active one.
 FOLLOW_SECONDS = 2.0
@@ -64,7 +65,7 @@ class Runtime:
         self.backstage = Resources(settings)
         self.keys = KnownKeys(self.side_engine)
         self.failures = Failures(self.side_engine)
-        self.door = Door(settings, self.keys)
+        self.door = Door(settings, self.keys, self._why_not)
         self.limiter = Limiter(settings.redis_url if settings.async_embeddings else "", metrics)
         self.ingest = Ingest(self.engine)
         self.watch = Watch(self.engine)
@@ -175,9 +176,12 @@ class Runtime:
             with contextlib.suppress(SQLAlchemyError, OSError):
                 await self.door.follow()
 
+    def _why_not(self) -> str:
+        return DATABASE_AWAY if self.ready else self.obstacle
+
     def _note(self, error: Exception) -> None:
         known = isinstance(error, MemoryLayerError)
-        obstacle = str(error) if known else "The database does not answer now."
+        obstacle = str(error) if known else DATABASE_AWAY
         if obstacle != self.obstacle:
             log.warning("not_ready", reason=obstacle, error=type(error).__name__)
         self.obstacle = obstacle

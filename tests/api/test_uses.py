@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from api.tenants import Tenants
 from api.uses import Uses
 from db.engine import api_engine
+from db.queries.audit import record_parameters
 from memory.search import Hit, SearchAnswer, SearchScope
 from memory.settings import Settings
 from memory.tenants import TenantSettings
@@ -43,6 +45,11 @@ def uses(engine: AsyncEngine, settings: Settings) -> Uses:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is counted need not be waited for."""
     monkeypatch.setattr("api.uses.INTERVAL_SECONDS", 0.1)
+
+
+def record(tenant_id: str) -> dict[str, Any]:
+    """What is written beside a change of settings."""
+    return record_parameters(tenant_id, "test", "settings", {})
 
 
 def answer(*message_ids: UUID, tenant_id: str = "acme") -> SearchAnswer:
@@ -126,7 +133,8 @@ def test_an_end_stores_what_waits(settings: Settings, owner: Connection) -> None
 async def test_they_halve_with_time(
     uses: Uses, engine: AsyncEngine, settings: Settings, owner: Connection
 ) -> None:
-    await Tenants(engine, settings).put("other", TenantSettings(importance_half_life_days=10))
+    own = TenantSettings(importance_half_life_days=10)
+    await Tenants(engine, settings).put("other", own, record("other"))
     usual, other = add_message(owner), add_message(owner, "other")
     for _ in range(2):
         uses.note("acme", [answer(usual)] * 8)
@@ -152,7 +160,7 @@ async def test_no_half_life_is_too_short_or_too_long(
     left: float,
 ) -> None:
     own = TenantSettings(importance_half_life_days=half_life_days)
-    await Tenants(engine, settings).put("acme", own)
+    await Tenants(engine, settings).put("acme", own, record("acme"))
     id_ = add_message(owner)
     for _ in range(3):
         uses.note("acme", [answer(id_)])
