@@ -109,7 +109,8 @@ def test_metadata_comes_back_as_it_went(api: httpx.Client) -> None:
     metadata = {
         "text": 'ümläut " \\ \n 🌍 \u202e',
         "": "",
-        "numbers": [0, -1, 1.5, 2**63 - 1, -(2**63), 1e-300],
+        "numbers": [0, -1, 1.5, 2**63 - 1, -(2**63), 1e-300, 5e-324],
+        "the largest fractions": [2.0**53, -(2.0**53), 2.0**52 - 0.5, 0.1 + 0.2],
         "nested": {"a": [{"b": [[], {}]}]},
         "none": None,
         "yes": True,
@@ -150,6 +151,7 @@ BAD_FIELDS: dict[str, tuple[str, bytes | dict[str, Any]]] = {
     "metadata too deep": ("metadata", message(metadata={"a": [[[[[[[[1]]]]]]]]})),
     "metadata with a NUL": ("metadata", message(metadata={"a\0": 1})),
     "metadata with a huge integer": ("metadata", message(metadata={"a": 2**64})),
+    "metadata with a fraction that loses digits": ("metadata", raw('"metadata": {"a": 1e19}')),
     "metadata with a number out of range": ("metadata", raw('"metadata": {"a": [1e999]}')),
     "importance over 1": ("importance_override", message(importance_override=1.1)),
     "importance not a number": ("importance_override", message(importance_override="1")),
@@ -170,6 +172,7 @@ BAD_BODIES: dict[str, bytes] = {
     "a lone surrogate in a name": raw('"metadata": {"\\ud800": 1}'),
     "NaN": raw('"metadata": {"a": NaN}'),
     "Infinity": raw('"importance_override": Infinity'),
+    "a byte order mark": b"\xef\xbb\xbf" + json.dumps(message()).encode(),
     "a comment": raw('"metadata": {} /* hello */'),
     "deep lists": b"[" * 100_000,
     "deep metadata": raw('"metadata": {"a": ' + "[" * 50_000 + "]" * 50_000 + "}"),
@@ -212,6 +215,12 @@ def test_json_may_be_said_in_other_letters(shared: httpx.Client) -> None:
     headers = {"Content-Type": "Application/JSON ; charset=utf-8"}
     answer = shared.post("/v1/messages", content=json.dumps(message()), headers=headers)
     assert answer.status_code == 200
+
+
+def test_of_a_name_that_comes_twice_the_last_counts(api: httpx.Client) -> None:
+    answer = api.post("/v1/messages", content=raw('"tenant_id": "globex"'), headers=JSON)
+    assert answer.status_code == 202
+    assert answer.json()["tenant_id"] == "globex"
 
 
 def in_chunks(body: bytes) -> Iterator[bytes]:

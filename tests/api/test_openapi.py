@@ -160,6 +160,51 @@ def test_the_answer_is_documented(document: dict[str, Any]) -> None:
     assert set(schema["properties"]) == set(Message.__struct_fields__)
 
 
+def test_every_refusal_is_documented_as_a_problem(document: dict[str, Any]) -> None:
+    for method, path in OPERATIONS:
+        operation = document["paths"][path][method]
+        public = operation.get("security") == []
+        refusals = {status: each for status, each in operation["responses"].items() if status > "3"}
+        expected = {"400", "403", "414", "429", "431", "503"} | (set() if public else {"401"})
+        expected |= {"413", "415"} if "requestBody" in operation else set()
+        expected |= {"404"} if "{" in path else set()
+        assert expected <= refusals.keys(), path
+        for status, each in refusals.items():
+            answer = resolved(document, each)
+            schema = answer["content"]["application/problem+json"]["schema"]
+            assert set(resolved(document, schema)["properties"]) >= {"type", "status", "errors"}
+            assert "X-Request-ID" in answer["headers"]
+            if status == "429":
+                assert {"Retry-After", "X-RateLimit-Reset"} <= answer["headers"].keys()
+
+
+def test_now_or_later_are_two_answers(document: dict[str, Any]) -> None:
+    responses = document["paths"]["/v1/admin/retention/run"]["post"]["responses"]
+    names = [
+        responses[status]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        for status in ("200", "202")
+    ]
+    assert names == ["RetentionOutcome", "Job"]
+    assert "Location" in responses["202"]["headers"]
+
+
+def test_a_key_is_asked_for_but_for_what_is_public(document: dict[str, Any]) -> None:
+    assert document["security"] == [{"key": []}, {"bearer": []}]
+    free = {
+        path for method, path in OPERATIONS if document["paths"][path][method].get("security") == []
+    }
+    assert free == {"/v1/admin/live", "/v1/admin/health", "/v1/admin/readiness"}
+
+
+def test_a_path_is_told_its_methods(document: dict[str, Any], shared: httpx.Client) -> None:
+    for path, item in document["paths"].items():
+        place = re.sub(r"\{\w+\}", "one", path)
+        for method in ("OPTIONS", "PATCH"):
+            answer = shared.request(method, place)
+            allowed = set(answer.headers["allow"].lower().split(", "))
+            assert allowed - {"options"} == item.keys(), path
+
+
 def test_events_are_documented_as_events(document: dict[str, Any]) -> None:
     responses = document["paths"]["/v1/jobs/{job_id}/events"]["get"]["responses"]
     assert responses["200"]["content"].keys() == {"text/event-stream"}
