@@ -1,6 +1,5 @@
 """What stands between the door and the handlers: limits by address and key, and wrong keys."""
 
-import asyncio
 import contextlib
 import time
 from collections import OrderedDict
@@ -63,7 +62,7 @@ class Entrance:
             caller = await self.door.find(visitor)
         except ProblemError as problem:
             if visitor.key and problem.status == 401:
-                await self._slow_down(address)
+                problem.wait_seconds = await self._wait_for(address)
             raise
         await self._count(scope, self._hits_of(caller))
         self._trust(address, visitor)
@@ -75,15 +74,16 @@ class Entrance:
         if standing and standing.retry_after is not None:
             raise TooManyRequestsError(standing)
 
-    async def _slow_down(self, address: str) -> None:
-        """Count a wrong key, and have the address wait for the answer, the more wrong ones."""
+    async def _wait_for(self, address: str) -> float:
+        """Count a wrong key, and give the seconds that the address waits for the answer."""
         hits = [Hit(f"auth:{address}", limit) for limit in self._failure_limits]
         standing = await self._limiter.admit(hits)
-        if standing:
-            wrong = standing.limit - standing.remaining
-            if wrong > PATIENT_UP_TO:
-                wait = FIRST_WAIT_SECONDS * 2 ** (wrong - PATIENT_UP_TO - 1)
-                await asyncio.sleep(min(wait, LONGEST_WAIT_SECONDS))
+        wrong = standing.limit - standing.remaining if standing else 0
+        if wrong <= PATIENT_UP_TO:
+            return 0.0
+        # Capped before it is computed: a limit may allow a great many.
+        doublings = min(wrong - PATIENT_UP_TO - 1, 10)
+        return min(FIRST_WAIT_SECONDS * 2.0**doublings, LONGEST_WAIT_SECONDS)
 
     def _hits_of(self, caller: Caller) -> list[Hit]:
         if caller.rate_limit is not None:

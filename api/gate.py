@@ -71,6 +71,9 @@ class Gate:
             with self._room.place(scope["path"]) as exchange.place:
                 await self._answer(scope, headers, exchange)
         except ProblemError as problem:
+            # Here, where the request holds nobody's place any more.
+            if problem.wait_seconds:
+                await asyncio.sleep(problem.wait_seconds)
             await exchange.fail(problem)
         except TimeoutError:
             await exchange.fail(UnavailableError(f"No answer within {self._timeout:g} s."))

@@ -63,6 +63,8 @@ class ProblemError(Exception):
     """An error that is answered as the problem `kind` with `status`."""
 
     retry_after_seconds = 1
+    # How long the answer is held back.
+    wait_seconds = 0.0
 
     def __init__(
         self, status: int, kind: str, detail: str, errors: list[FieldError] | None = None

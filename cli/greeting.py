@@ -25,6 +25,8 @@ def lines(settings: Settings, folder: Path, seconds: float, *, keyed: bool) -> I
     yield f"  API     {api}   (docs: {api}/docs)"
     if settings.async_embeddings:
         yield f"  Flower  {_url(settings.flower_host, settings.flower_port)}"
+    if not keyed:
+        yield "  Keys    none: open to everybody on this machine (`aiml keys create` ends that)"
     yield f"  Data    {folder}"
     yield f"  Logs    {folder / 'logs'}"
     yield "\nPost a message, then find it:\n"
