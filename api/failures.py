@@ -1,7 +1,5 @@
 """Records of what was refused: wrong keys, and admin actions that came to nothing."""
 
-import asyncio
-import contextlib
 from collections import Counter
 from typing import NamedTuple
 
@@ -9,6 +7,7 @@ import structlog
 from litestar.types import HTTPScope
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from api.regularly import Regularly
 from db.queries.audit import INSERT_RECORD, record_parameters
 from db.sessions import operator_transaction
 from memory.access import Caller
@@ -49,36 +48,18 @@ class Failures:
         self._engine = engine
         self._counted: Counter[Failure] = Counter()
         self._request_ids: dict[Failure, str] = {}
-        self._ending = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self.recording = Regularly(INTERVAL_SECONDS, self._store)
 
     def note(self, scope: HTTPScope, key: str, address: str, status: int, request_id: str) -> None:
         """Count the answer to a request if it says that something was refused."""
         if failure := failure_of(scope, key, address, status):
             self._count(failure, 1, request_id)
 
-    def start(self) -> None:
-        """Begin to record."""
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Record what was counted, once, and end."""
-        self._ending.set()
-        if self._task:
-            await self._task
-
     def _count(self, failure: Failure, times: int, request_id: str) -> None:
         if failure not in self._counted and len(self._counted) >= MOST_KINDS:
             failure = OTHERS
         self._counted[failure] += times
         self._request_ids.setdefault(failure, request_id)
-
-    async def _run(self) -> None:
-        while not self._ending.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(INTERVAL_SECONDS):
-                    await self._ending.wait()
-            await self._store()
 
     async def _store(self) -> None:
         counted, self._counted = self._counted, Counter()

@@ -1,7 +1,6 @@
 """The keys of the store, as a process knows them: asked for when presented, known for seconds."""
 
 import asyncio
-import contextlib
 import time
 from collections import OrderedDict
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.problems import ProblemError
+from api.regularly import Regularly
 from db.queries.keys import ANY_API_KEY, API_KEY, NOTE_USE, caller_from_row
 from db.sessions import operator_transaction
 from memory.access import Caller
@@ -48,8 +48,7 @@ class KnownKeys:
         self._known: OrderedDict[bytes, Known] = OrderedDict()
         self._asked: dict[bytes, asyncio.Task[Known]] = {}
         self._used: dict[UUID, datetime] = {}
-        self._ending = asyncio.Event()
-        self._noting: asyncio.Task[None] | None = None
+        self.noting = Regularly(NOTE_SECONDS, self._store_uses)
 
     def recall(self, digest: bytes) -> Caller | None:
         """Who presents this key, if it is known at this moment."""
@@ -83,16 +82,6 @@ class KnownKeys:
         async with self._engine.connect() as connection:
             return bool(await connection.scalar(ANY_API_KEY))
 
-    def start(self) -> None:
-        """Begin to note uses."""
-        self._noting = asyncio.create_task(self._note_uses())
-
-    async def stop(self) -> None:
-        """Note the last uses, once, and end."""
-        self._ending.set()
-        if self._noting:
-            await self._noting
-
     async def _ask(self, digest: bytes) -> Known:
         asked_at = time.monotonic()
         async with self._engine.connect() as connection:
@@ -114,13 +103,6 @@ class KnownKeys:
     def _note(self, caller: Caller) -> None:
         if caller.key_id:
             self._used[caller.key_id] = datetime.now(UTC)
-
-    async def _note_uses(self) -> None:
-        while not self._ending.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(NOTE_SECONDS):
-                    await self._ending.wait()
-            await self._store_uses()
 
     async def _store_uses(self) -> None:
         used, self._used = self._used, {}

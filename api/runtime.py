@@ -124,9 +124,9 @@ class Runtime:
             asyncio.create_task(self._watch_the_door()),
         ]
         await self.ingest.start()
-        self.uses.start()
-        self.keys.start()
-        self.failures.start()
+        self.uses.storing.start()
+        self.keys.noting.start()
+        self.failures.recording.start()
         if self.publisher:
             await self.publisher.start()
         if self.upkeep:
@@ -197,9 +197,9 @@ class Runtime:
                 if self.upkeep:
                     await self.upkeep.stop()
                 await self.active.stop()
-                await self.uses.stop()
-                await self.keys.stop()
-                await self.failures.stop()
+                await self.uses.storing.stop()
+                await self.keys.noting.stop()
+                await self.failures.recording.stop()
         await self.limiter.aclose()
         if self.cache:
             await self.cache.aclose()

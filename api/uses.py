@@ -1,7 +1,6 @@
 """How often searches answer with each message, counted beside them and stored now and then."""
 
 import asyncio
-import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import groupby
@@ -11,6 +10,7 @@ import structlog
 from msgspec import UNSET
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from api.regularly import Regularly
 from api.tenants import Tenants
 from db.queries.importance import ADD_USES
 from db.sessions import tenant_transaction
@@ -41,8 +41,7 @@ class Uses:
         self._tenants = tenants
         self._counted: dict[Key, float] = {}
         self._lost = 0
-        self._ending = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self.storing = Regularly(INTERVAL_SECONDS, self.flush)
 
     @property
     def waiting(self) -> int:
@@ -55,16 +54,6 @@ class Uses:
             for place, message_ids in enumerate(hits_of(answer), 1):
                 for message_id in message_ids:
                     self._add((tenant_id, message_id), 1 / place)
-
-    def start(self) -> None:
-        """Begin to store."""
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Store what waits, once, and end."""
-        self._ending.set()
-        if self._task:
-            await self._task
 
     async def flush(self) -> None:
         """Store what was counted so far; what fails is kept for the next time."""
@@ -89,13 +78,6 @@ class Uses:
             self._counted[key] = self._counted.get(key, 0.0) + uses
         else:
             self._lost += 1
-
-    async def _run(self) -> None:
-        while not self._ending.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(INTERVAL_SECONDS):
-                    await self._ending.wait()
-            await self.flush()
 
     async def _by_half_life(self, counted: Mapping[Key, float]) -> dict[float, list[Key]]:
         """The keys in their order, by the half-life of their tenants."""
