@@ -1,22 +1,18 @@
 """Limits over processes, and calls that are gathered."""
 
 import asyncio
-import contextlib
 import subprocess
 import sys
-import uuid
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from api import brief_redis
 from api.limiter import GROUP_REQUESTS, Limiter
 from api.metrics import Metrics
 from cli.valkey import EmbeddedValkey
 from memory.limits import Hit, Limit, Standing, read_limits
-from tests.api.limiting import admitted, ask, figure, redis_of
+from tests.api.limiter.limiting import admitted, ask, figure, redis_of
 from tests.api.redis_outages import OwnUser, pause_is_over
 
 (TWENTY,) = read_limits("20/minute")
@@ -47,36 +43,6 @@ async def crowd():
 
 asyncio.run(crowd())
 """
-
-
-@pytest.fixture
-def user(valkey: EmbeddedValkey) -> Iterator[OwnUser]:
-    with contextlib.closing(OwnUser(valkey.url)) as made:
-        yield made
-
-
-@pytest.fixture
-def metrics() -> Metrics:
-    return Metrics()
-
-
-@pytest.fixture
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that is short of processors is no Redis that is gone."""
-    monkeypatch.setattr(brief_redis, "CALL_SECONDS", 10)
-
-
-@pytest.fixture
-async def limiter(user: OwnUser, metrics: Metrics, patience: None) -> AsyncIterator[Limiter]:
-    limiter = Limiter(user.url, metrics)
-    yield limiter
-    await limiter.aclose()
-
-
-@pytest.fixture
-def hits() -> list[Hit]:
-    """One against a limit of 20 that no other test has."""
-    return [Hit(f"tenant:{uuid.uuid4().hex}", TWENTY)]
 
 
 def calls(user: OwnUser) -> int:
@@ -178,7 +144,7 @@ def test_two_processes_admit_no_more_than_the_limit_together(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parent.parent.parent,
+            cwd=Path(__file__).parents[3],
         )
         for _ in range(2)
     ]
@@ -196,6 +162,7 @@ def test_two_processes_admit_no_more_than_the_limit_together(
     finally:
         for crowd in crowds:
             crowd.kill()
+            crowd.communicate()
             crowd.wait()
     assert sum(got) == 700
     assert min(got) > 0

@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import time
-import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,40 +15,10 @@ from api.limiter import Limiter
 from api.metrics import Metrics
 from cli.valkey import EmbeddedValkey
 from memory.limits import Hit, read_limits
-from tests.api.limiting import admitted, ask, figure, redis_of
+from tests.api.limiter.limiting import admitted, ask, figure, redis_of
 from tests.api.redis_outages import Hole, OwnUser, pause_is_over
 
 (TWENTY,) = read_limits("20/minute")
-
-
-@pytest.fixture
-def user(valkey: EmbeddedValkey) -> Iterator[OwnUser]:
-    with contextlib.closing(OwnUser(valkey.url)) as made:
-        yield made
-
-
-@pytest.fixture
-def metrics() -> Metrics:
-    return Metrics()
-
-
-@pytest.fixture
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that is short of processors is no Redis that is gone."""
-    monkeypatch.setattr(brief_redis, "CALL_SECONDS", 10)
-
-
-@pytest.fixture
-async def limiter(user: OwnUser, metrics: Metrics, patience: None) -> AsyncIterator[Limiter]:
-    limiter = Limiter(user.url, metrics)
-    yield limiter
-    await limiter.aclose()
-
-
-@pytest.fixture
-def hits() -> list[Hit]:
-    """One against a limit of 20 that no other test has."""
-    return [Hit(f"tenant:{uuid.uuid4().hex}", TWENTY)]
 
 
 @pytest.fixture
