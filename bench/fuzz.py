@@ -140,7 +140,7 @@ def service(folder: Path) -> Iterator[str]:
 
 
 @click.command()
-@click.option("--examples", default=400, show_default=True, help="About so many an operation.")
+@click.option("--examples", default=720, show_default=True, help="About so many an operation.")
 @click.option("--seed", default=1, show_default=True)
 @click.option("--patience", default=3_600.0, show_default=True, help="Seconds until it gives up.")
 def main(examples: int, seed: int, patience: float) -> None:
