@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from litestar import Litestar, Request, Response
 from litestar.handlers import HTTPRouteHandler
@@ -53,9 +54,24 @@ class Parameters:
         if methods := self._methods.get(request.route_handler):
             return Response(None, status_code=204, headers={"Allow": methods})
         declared = self._declared.get(request.route_handler)
-        if declared is not None and request.scope["query_string"]:
+        if declared is not None and (raw := request.scope["query_string"]):
+            check_unicode(raw)
             check_names(request.query_params.multi_items(), declared)
         return None
+
+
+def check_unicode(raw: bytes) -> None:
+    """Raise `InvalidFieldError` for a parameter that is no UTF-8; the framework would mend it."""
+    if b"%" not in raw:
+        return
+    for pair in raw.split(b"&"):
+        name, _, value = map(unquote_to_bytes, pair.partition(b"="))
+        try:
+            name.decode()
+            value.decode()
+        except UnicodeDecodeError:
+            shown = name[:SHOWN_MOST].decode(errors="replace")
+            raise InvalidFieldError(shown, "is not UTF-8") from None
 
 
 def check_names(given: Iterable[tuple[str, Any]], declared: Declared) -> None:

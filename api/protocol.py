@@ -46,6 +46,9 @@ class Protocol(HttpToolsProtocol):
         self._head_begun = False
         super().on_headers_complete()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """A caller may offer HTTP/2 or WebSockets; to pass over it is no event."""
+
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, which to the parser a URL is also when it is too long."""
         too_long = len(self.url or b"") >= URL_MAX_BYTES

@@ -27,6 +27,8 @@ class Server(uvicorn.Server):
                 host=host,
                 port=port,
                 http=Protocol,
+                # There is nothing to talk of over WebSockets, and their door would have no keeper.
+                ws="none",
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -190,6 +190,16 @@ def test_a_parameter_that_cannot_be_is_refused(
                     assert_problem(answer, 400, "invalid-request")
 
 
+@pytest.mark.parametrize("value", ["%ff", "%ED%A0%80", "a%C3", "%C0%80"])
+def test_a_parameter_that_is_no_utf_8_is_named(api: httpx.Client, value: str) -> None:
+    answer = api.get(f"/v1/memory/search?tenant_id=acme&query={value}")
+    assert_problem(answer, 400, "invalid-request", "query")
+    as_name = api.get(f"/v1/memory/search?tenant_id=acme&query=a&metadata.{value}=1")
+    assert_problem(as_name, 400, "invalid-request")
+    mended = api.get("/v1/memory/search?tenant_id=acme&query=%EF%BF%BD%20%f0%9f%90%9d")
+    assert mended.status_code == 200
+
+
 def test_a_path_that_cannot_be_is_refused(
     api: httpx.Client, operations: list[Operation], subtests: pytest.Subtests
 ) -> None:

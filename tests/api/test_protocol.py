@@ -125,6 +125,22 @@ def test_a_caller_who_goes_within_the_body_stores_and_breaks_nothing(
     assert api.get("/v1/admin/live").status_code == 200
 
 
+@pytest.mark.parametrize("offer", ["websocket", "h2c"])
+def test_an_offer_of_another_protocol_is_passed_over(
+    api: httpx.Client, owner: Connection, caplog: pytest.LogCaptureFixture, offer: str
+) -> None:
+    headers = {"connection": "upgrade", "upgrade": offer, "sec-websocket-key": "x" * 22 + "=="}
+    with caplog.at_level(logging.WARNING):
+        answer = api.get("/v1/messages", params={"tenant_id": "acme"}, headers=headers)
+        assert answer.status_code == 200
+        assert answer.json()["items"] == []
+        # What follows an offer is the other protocol's as the parser sees it, and no body.
+        posted = api.post("/v1/messages", json=message(), headers=headers)
+        assert posted.status_code == 400, posted.text
+    assert stored(owner) == 0
+    assert not caplog.records
+
+
 def test_more_than_the_length_says_is_another_request(api: httpx.Client, owner: Connection) -> None:
     said = POST + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
     with speak(api, said) as connection:
