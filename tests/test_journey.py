@@ -17,7 +17,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.conftest import message
+from memory.settings import variable
+from tests.conftest import UNLIMITED, message
 from tests.processes import wait_until
 
 PARTS = {
@@ -72,6 +73,7 @@ def service() -> Iterator[Service]:
         "MEMORY_FLOWER_PORT": free_port(),
         "MEMORY_SWEEP_INTERVAL_SECONDS": "1",
         "MEMORY_EMBEDDING_LEASE_SECONDS": "3",
+        **{variable(name): limit for name, limit in UNLIMITED.items()},
     }
     with (folder / "up.log").open("wb") as log:
         process = subprocess.Popen(
