@@ -134,9 +134,11 @@ def service(folder: Path) -> Iterator[str]:
         deadline = time.monotonic() + READY_SECONDS
         while not server.started and time.monotonic() < deadline:
             time.sleep(0.05)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @click.command()
