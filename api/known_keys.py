@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 # After so long a key is asked for again: a revocation holds within that, on every process.
 KNOWN_SECONDS = 2.0
 KNOWN_KEYS = 10_000
+# A look-up holds one of few connections, which the probes need too.
+LOOK_UP_SECONDS = 2.0
 NOTE_SECONDS = 60.0
 WRONG_KEY = "Send a valid key as `x-api-key`."
 
@@ -79,12 +81,12 @@ class KnownKeys:
 
     async def any_exists(self) -> bool:
         """Whether the store has, or has ever had, a key."""
-        async with self._engine.connect() as connection:
+        async with asyncio.timeout(LOOK_UP_SECONDS), self._engine.connect() as connection:
             return bool(await connection.scalar(ANY_API_KEY))
 
     async def _ask(self, digest: bytes) -> Known:
         asked_at = time.monotonic()
-        async with self._engine.connect() as connection:
+        async with asyncio.timeout(LOOK_UP_SECONDS), self._engine.connect() as connection:
             row = (await connection.execute(API_KEY, {"digest": digest})).one_or_none()
         if row is None:
             raise ProblemError(401, "unauthorized", WRONG_KEY)

@@ -77,3 +77,9 @@ def guarded(postgres: EmbeddedPostgres, folder: Path) -> Iterator[httpx.Client]:
         )
         with serving(closed(settings)) as client:
             yield client
+
+
+@pytest.fixture
+def open_settings(settings: Settings) -> Settings:
+    """Settings of a service that asks for no key."""
+    return closed(settings, api_keys="")

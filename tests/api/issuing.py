@@ -11,6 +11,7 @@ from memory.settings import Settings
 
 KEYS = "/v1/admin/keys"
 OPERATOR_KEY = "operator-one"
+EVERYTHING = {"tenants": ["*"], "scopes": ["read", "write", "admin"]}
 OPERATOR = {"x-api-key": OPERATOR_KEY}
 TABLES = text("select tablename from pg_tables where schemaname = 'public' order by 1")
 
@@ -76,3 +77,16 @@ def records(api: httpx.Client, action: str, key: dict[str, Any]) -> list[dict[st
     asked: dict[str, Any] = {"action": action, "limit": 1000}
     items = api.get("/v1/admin/audit", params=asked, headers=OPERATOR).json()["items"]
     return [item for item in items if item["details"].get("key_id") == key["id"]]
+
+
+def status(api: httpx.Client, **headers: str) -> int:
+    """How the service answers to what takes a key, and no database."""
+    return api.get("/nowhere", headers=headers).status_code
+
+
+def first_key(api: httpx.Client) -> dict[str, str]:
+    """The first key of a store, which may do everything; it is made without one."""
+    answer = api.post(KEYS, json=EVERYTHING)
+    assert answer.status_code == 201, answer.text
+    made: dict[str, str] = answer.json()
+    return made

@@ -1,6 +1,5 @@
 """Who is let in, at whichever process, and what a key that ended there opens here."""
 
-import contextlib
 import time
 from collections.abc import Iterator
 
@@ -12,18 +11,20 @@ from sqlalchemy import Connection
 from memory.settings import Settings
 from tests.api.answers import assert_problem
 from tests.api.issuing import (
+    EVERYTHING,
     KEYS,
     OPERATOR,
     OPERATOR_KEY,
     closed,
+    first_key,
     in_seconds,
     issue,
     opens,
     revoke,
     rotate,
     sent,
+    status,
 )
-from tests.api.outages import no_database
 from tests.api.test_busy import locked, waiting
 from tests.api.test_job_events import watching
 from tests.conftest import message, serving
@@ -32,7 +33,6 @@ from tests.processes import wait_until
 
 # What holds at once where it was done holds within this everywhere else.
 SECONDS = 4.0
-EVERYTHING = {"tenants": ["*"], "scopes": ["read", "write", "admin"]}
 
 
 @pytest.fixture
@@ -43,29 +43,10 @@ def pair(settings: Settings) -> Iterator[tuple[httpx.Client, httpx.Client]]:
 
 
 @pytest.fixture
-def open_settings(settings: Settings) -> Settings:
-    """Settings of a service that asks for no key."""
-    return closed(settings, api_keys="")
-
-
-@pytest.fixture
 def open_pair(open_settings: Settings) -> Iterator[tuple[httpx.Client, httpx.Client]]:
     """Two processes on one store, without a key."""
     with serving(open_settings) as here, serving(open_settings) as there:
         yield here, there
-
-
-def status(api: httpx.Client, **headers: str) -> int:
-    """How the service answers to what takes a key, and no database."""
-    return api.get("/nowhere", headers=headers).status_code
-
-
-def first_key(api: httpx.Client) -> dict[str, str]:
-    """The first key of a store, which may do everything; it is made without one."""
-    answer = api.post(KEYS, json=EVERYTHING)
-    assert answer.status_code == 201, answer.text
-    made: dict[str, str] = answer.json()
-    return made
 
 
 @pytest.mark.parametrize("end", ["revoked", "rotated", "expired"])
@@ -138,43 +119,6 @@ def test_a_closed_service_opens_no_more(open_settings: Settings) -> None:
         assert status(api) == status(api, **sent(key)) == 401
 
 
-def test_a_service_that_is_started_without_a_database_opens_nothing(
-    open_settings: Settings,
-) -> None:
-    with serving(open_settings) as api:
-        key = first_key(api)
-    with no_database(open_settings.database_url), serving(open_settings) as api:
-        assert api.get("/v1/admin/live").status_code == 200
-        for headers in ({}, sent(key), {"x-api-key": "wrong"}):
-            for path in ("/nowhere", "/v1/jobs", "/v1/admin/keys"):
-                assert_problem(api.get(path, headers=headers), 503, "unavailable")
-        # While it may be open, whoever would not be served then is not served.
-        strange = {**sent(key), "Host": "memory.example"}
-        assert_problem(api.get("/v1/jobs", headers=strange), 403, "forbidden")
-    with serving(open_settings) as api:
-        assert status(api) == 401
-
-
-def test_it_opens_when_the_database_comes_and_has_no_key(open_settings: Settings) -> None:
-    with contextlib.ExitStack() as stack:
-        with no_database(open_settings.database_url):
-            api = stack.enter_context(serving(open_settings))
-            assert status(api) == 503
-        # For the first who asks.
-        assert status(api) == 404
-
-
-def test_it_closes_when_the_database_comes_and_has_a_key(open_settings: Settings) -> None:
-    with serving(open_settings) as api:
-        key = first_key(api)
-    with contextlib.ExitStack() as stack:
-        with no_database(open_settings.database_url):
-            api = stack.enter_context(serving(open_settings))
-            assert status(api) == 503
-        assert status(api) == 401
-        assert opens(api, key)
-
-
 def test_it_closes_though_the_models_cannot_be_followed(
     open_pair: tuple[httpx.Client, httpx.Client], owner: Connection
 ) -> None:
@@ -200,31 +144,6 @@ def test_beyond_loopback_nobody_makes_the_first_key(open_settings: Settings) -> 
     exposed = msgspec.structs.replace(open_settings, api_host="0.0.0.0")
     with serving(exposed) as api:
         assert_problem(api.post(KEYS, json=EVERYTHING), 401, "unauthorized")
-
-
-def test_without_the_database_no_key_is_guessed_at(settings: Settings) -> None:
-    private = closed(settings, metrics_public=False)
-    with serving(private) as api:
-        key, unknown = issue(api, **EVERYTHING), {"key": "aiml_" + "A" * 43}
-        assert opens(api, key)
-        assert not opens(api, unknown)
-        known_until = time.monotonic() + 2.5
-        assert opens(api, key)
-        with no_database(settings.database_url):
-            assert status(api, **sent(unknown)) == 503
-            # What was known is for two seconds, though it is used all the while.
-            wait_until(lambda: status(api, **sent(key)) == 503, "it is known no more", 5)
-            assert time.monotonic() < known_until + 1
-            for path in ("/nowhere", "/v1/jobs", "/metrics"):
-                for each in (key, unknown):
-                    assert_problem(api.get(path, headers=sent(each)), 503, "unavailable")
-            # An operator's needs no database, and what cannot be a key is none.
-            assert status(api, **OPERATOR) == 404
-            assert api.get("/metrics", headers=OPERATOR).status_code == 200
-            assert status(api, **{"x-api-key": "wrong"}) == status(api) == 401
-            assert status(api, **{"x-api-key": "aiml_" + "A" * 44}) == 401
-        assert opens(api, key)
-        assert not opens(api, unknown)
 
 
 def test_the_metrics_may_ask_for_an_operators_key(settings: Settings) -> None:
