@@ -122,9 +122,10 @@ on conflict (tenant_id) do update
 """)
 
 # One refresh of a tenant at a time; a second one has nothing to add.
-TRY_REFRESH_LOCK = text(
-    "select pg_try_advisory_xact_lock(hashtext('term_statistics'), hashtext(:tenant_id))"
-)
+TRY_REFRESH_LOCK = text("""
+/* try_refresh_lock */
+select pg_try_advisory_xact_lock(hashtext('term_statistics'), hashtext(:tenant_id))
+""")
 
 LIVE_AND_COUNTED = text("""
 /* live_and_counted */

@@ -84,7 +84,7 @@ class Attacker:
         """What stands in `text` of the victim's, and was not sent."""
         for sent in strings_of([call.path, call.query, call.json]):
             text = text.replace(sent, "")
-        return [marker for marker in self.planted.markers() if marker in text]
+        return self.planted.seen_in(text)
 
     def answers(self, place: Place, aim: Aim, key: str | None) -> list[Answer]:
         """The answers to all calls of an operation."""

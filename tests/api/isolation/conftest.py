@@ -1,9 +1,9 @@
 """A service with a victim in its store, and one who attacks it."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
 import pytest
 import redis
 from sqlalchemy import Connection, create_engine
@@ -34,15 +34,39 @@ def nothing_is_remembered() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def service(postgres: EmbeddedPostgres, valkey: EmbeddedValkey, folder: Path) -> Iterator[Settings]:
-    """Settings of a service whose messages workers embed, of whom there are none."""
-    with redis.Redis.from_url(valkey.url) as client:
-        client.flushall()
+@pytest.fixture(scope="session")
+def garden(postgres: EmbeddedPostgres, folder: Path) -> Iterator[tuple[str, Planted]]:
+    """The name of a database to copy, and what is planted there."""
     with own_database(postgres.url, TEMPLATE) as url:
+        inline = Settings(
+            database_url=url,
+            data_dir=str(folder),
+            embedding_provider="mock",
+            async_embeddings=False,
+            api_keys=OPERATOR,
+            **UNLIMITED,
+        )
+        with owning(url) as owner, serving(inline) as api:
+            api.headers["x-api-key"] = OPERATOR
+            planted = plant(api, owner)
+        yield url.rpartition("/")[2], planted
+
+
+@pytest.fixture(scope="session")
+def planted(garden: tuple[str, Planted]) -> Planted:
+    """What there is in the store."""
+    return garden[1]
+
+
+@contextmanager
+def planted_service(server: str, template: str, valkey: str, folder: Path) -> Iterator[Settings]:
+    """Settings of a service whose messages workers embed, of whom there are none."""
+    with redis.Redis.from_url(valkey) as client:
+        client.flushall()
+    with own_database(server, template) as url:
         yield Settings(
             database_url=url,
-            redis_url=valkey.url,
+            redis_url=valkey,
             data_dir=str(folder),
             embedding_provider="mock",
             api_keys=OPERATOR,
@@ -50,22 +74,29 @@ def service(postgres: EmbeddedPostgres, valkey: EmbeddedValkey, folder: Path) ->
         )
 
 
-@pytest.fixture(scope="module")
-def store(service: Settings) -> Iterator[Connection]:
-    """The owner's connection to the store; each statement is committed."""
-    engine = create_engine(driver_url(service.database_url), isolation_level="AUTOCOMMIT")
+@contextmanager
+def owning(url: str) -> Iterator[Connection]:
+    """The owner's connection to a store; each statement is committed."""
+    engine = create_engine(driver_url(url), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         yield connection
     engine.dispose()
 
 
 @pytest.fixture(scope="module")
-def planted(service: Settings, store: Connection) -> Planted:
-    """What there is in the store."""
-    inline = msgspec.structs.replace(service, async_embeddings=False, redis_url="")
-    with serving(inline) as api:
-        api.headers["x-api-key"] = OPERATOR
-        return plant(api, store)
+def service(
+    postgres: EmbeddedPostgres, valkey: EmbeddedValkey, folder: Path, garden: tuple[str, Planted]
+) -> Iterator[Settings]:
+    """The service of a module."""
+    with planted_service(postgres.url, garden[0], valkey.url, folder) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="module")
+def store(service: Settings) -> Iterator[Connection]:
+    """The owner's connection to its store."""
+    with owning(service.database_url) as connection:
+        yield connection
 
 
 @pytest.fixture(scope="module")

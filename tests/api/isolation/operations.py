@@ -26,6 +26,8 @@ class Aim(NamedTuple):
     archived: str
     failed: str
     """A message that could not be embedded."""
+    aged: str
+    """One that retention would put away."""
     queued: str
     """A job, as the next two."""
     broken: str
@@ -45,7 +47,7 @@ class Aim(NamedTuple):
         return self._replace(conversation=self.conversation[::-1], **beside)
 
 
-IDS = ("message", "archived", "failed", "queued", "broken", "completed", "record", "key")
+IDS = ("message", "archived", "failed", "aged", "queued", "broken", "completed", "record", "key")
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ def said(aim: Aim) -> Fields:
         "importance_override": 0.5,
         "created_at": "2026-01-01T00:00:00+00:00",
     }
+
+
+def twice(body: Fields) -> list[Call]:
+    """What is stored, and the same again, which is not."""
+    return [Call(json=body, headers={"Idempotency-Key": str(uuid4())})] * 2
 
 
 def search(aim: Aim, **changes: Any) -> Fields:
@@ -187,17 +194,9 @@ TENANT = "/v1/admin/tenants/{tenant_id}"
 KEYS, MODELS = "/v1/admin/keys", "/v1/admin/embeddings"
 
 OPERATIONS: dict[Place, Operation] = {
-    ("post", "/v1/messages"): Operation(
-        "write", lambda aim: [Call(json=said(aim), headers={"Idempotency-Key": str(uuid4())})]
-    ),
+    ("post", "/v1/messages"): Operation("write", lambda aim: twice(said(aim))),
     ("post", "/v1/messages/batch"): Operation(
-        "write",
-        lambda aim: [
-            Call(
-                json={"messages": [said(aim), said(aim)], "partial": True},
-                headers={"Idempotency-Key": str(uuid4())},
-            )
-        ],
+        "write", lambda aim: twice({"messages": [said(aim), said(aim)], "partial": True})
     ),
     ("get", "/v1/messages"): Operation(
         "read",

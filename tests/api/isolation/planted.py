@@ -1,5 +1,6 @@
 """Two tenants of one's own, one that is attacked, and what must be seen of the last: nothing."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -22,7 +23,7 @@ from tests.db.rows import add_job
 MINE, ALSO_MINE, VICTIM, NOBODY = "mine", "also-mine", "victim-4711", "nobody-4711"
 OPERATOR = "a-key-of-the-settings"
 # Stands in every text of the victim, and these numbers in what has none.
-CANARY, ODD_NUMBERS = "quokka4711", ("48151.5", "48151")
+CANARY, ODD_NUMBERS = "quokka4711", re.compile(r"(?<![\d.])48151(?:\.5)?(?!\d)")
 EVERYTHING = ["read", "write", "admin"]
 
 OF_ALL_TENANTS = "*"
@@ -55,11 +56,11 @@ class Planted(NamedTuple):
     victim: Aim
     keys: Keys
 
-    def markers(self) -> list[str]:
-        """What no answer may contain, but for what the request has said itself."""
+    def seen_in(self, content: str) -> list[str]:
+        """What stands there of the victim's: its texts, numbers, ids and name."""
         aim = self.victim
-        ids = (each for each in aim if each and each != aim.conversation)
-        return [CANARY, *ODD_NUMBERS, *ids]
+        markers = [CANARY, *(each for each in aim if each and each != aim.conversation)]
+        return [each for each in markers if each in content] + ODD_NUMBERS.findall(content)
 
 
 def plant(api: httpx.Client, owner: Connection) -> Planted:
@@ -88,6 +89,13 @@ def plant_tenant(
             created_at=(datetime.now(UTC) - timedelta(days=place + 1)).isoformat(),
         )
         for place in range(8)
+    ] + [
+        message(
+            tenant_id=tenant_id,
+            conversation_id="of-one-name",
+            content=f"The {word} sleeps beside the otter.",
+            metadata={"topic": "otters"},
+        )
     ]
     batch = api.post(
         "/v1/messages/batch", json={"messages": said}, headers={"Idempotency-Key": f"{word}-key"}
@@ -97,7 +105,8 @@ def plant_tenant(
     settings = f"/v1/admin/tenants/{tenant_id}/settings"
     assert api.put(settings, json={"half_life_days": numbers[0]}).is_success
     policy = f"/v1/admin/tenants/{tenant_id}/policy"
-    assert api.put(policy, json={"max_age_days": numbers[1]}).is_success
+    rules = {"max_age_days": numbers[1], "legal_hold": tenant_id == VICTIM}
+    assert api.put(policy, json=rules).is_success
     plant_rows(owner, tenant_id, word, ids)
     record = record_parameters(tenant_id, word, "test", {"said": word})
     owner.execute(INSERT_RECORD, record)
@@ -106,6 +115,7 @@ def plant_tenant(
         message=ids[0],
         archived=ids[1],
         failed=ids[2],
+        aged=ids[3],
         queued=plant_job(owner, tenant_id, word, "queued"),
         broken=plant_job(owner, tenant_id, word, "failed"),
         completed=plant_job(owner, tenant_id, word, "completed"),
@@ -119,6 +129,14 @@ def plant_rows(owner: Connection, tenant_id: str, word: str, ids: list[str]) -> 
     """What the service writes with time: an archive, failures, uses, statistics, work to do."""
     named = {"tenant_id": tenant_id, "ids": [ids[1]]}
     owner.execute(ARCHIVE_MESSAGES, named)
+    # Old and of no weight: to be put away, if it is not under legal hold.
+    aged = {"tenant_id": tenant_id, "id": ids[3]}
+    owner.execute(
+        text("""
+update messages set ingested_at = now() - interval '1000 days', importance_score = 0
+where tenant_id = :tenant_id and id = :id"""),
+        aged,
+    )
     failed = {"tenant_id": tenant_id, "id": ids[2], "word": word}
     owner.execute(
         text("""
@@ -209,6 +227,19 @@ def rows_of_others(owner: Connection) -> dict[str, list[str]]:
         found[str(table)] = list(rows.all())
     keys = "select (to_jsonb(k) - 'last_used_at')::text from api_keys as k order by 1"
     found["api_keys"] = list(owner.scalars(text(keys)).all())
+    return found
+
+
+def markers_in_own_rows(owner: Connection, planted: Planted) -> set[str]:
+    """What of the victim's stands in rows of one's own, but for the record of who said it."""
+    found = set()
+    for table in owner.scalars(TENANT_TABLES).all():
+        rows = owner.scalars(
+            text(f"select t::text from {table} as t where tenant_id = any(array[:mine, :other])"),
+            {"mine": MINE, "other": ALSO_MINE},
+        )
+        content = " ".join(rows)
+        found |= {f"{each} in {table}" for each in planted.seen_in(content)}
     return found
 
 

@@ -1,7 +1,6 @@
 """What is sent to PostgreSQL: recorded by request, and changed on its way by who wants to see."""
 
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -37,11 +36,13 @@ class Statements:
     @contextmanager
     def watched(self) -> Iterator["Statements"]:
         """Listen to every engine there is and will be."""
+        event.listen(Engine, "begin", begin)
         event.listen(Engine, "before_cursor_execute", self._pass, retval=True)
         try:
             yield self
         finally:
             event.remove(Engine, "before_cursor_execute", self._pass)
+            event.remove(Engine, "begin", begin)
 
     def of_request(self, request_id: str) -> list[tuple[str, str]]:
         """By role, the statements that a request has sent beside those of the door."""
@@ -51,14 +52,6 @@ class Statements:
             if each.request_id == request_id and each.name not in OF_THE_DOOR
         ]
 
-    def names(self, role: str) -> dict[str, set[str]]:
-        """The texts of the statements that a role has sent, by name."""
-        found = defaultdict(set)
-        for each in self.sent:
-            if each.role == role:
-                found[each.name].add(each.text)
-        return found
-
     def _pass(
         self, connection: Connection, cursor: Any, text: str, parameters: Any, *_: Any
     ) -> tuple[str, Any]:
@@ -67,10 +60,18 @@ class Statements:
         name = named.group(1) if named else " ".join(text.split())
         sent = Sent(role_of(connection), request_id, name, text)
         self.sent.append(sent)
+        if name == "as_api":
+            connection.info["role"] = "memory_api"
         return self.change(sent, parameters) if self.change else (text, parameters)
 
 
+def begin(connection: Connection) -> None:
+    """A new transaction is in the role of its connection."""
+    connection.info.pop("role", None)
+
+
 def role_of(connection: Connection) -> str:
-    """The role that a connection of the service works in; the owner's have none."""
+    """The role that a transaction of the service is in; the owner's have none."""
     driver: Any = connection.connection.driver_connection
-    return str(driver.info.get_parameters().get("application_name", ""))
+    own = str(driver.info.get_parameters().get("application_name", ""))
+    return str(connection.info.get("role", own))
