@@ -85,7 +85,7 @@ def test_a_stream_ends_with_its_key(settings: Settings, owner: Connection) -> No
         began = time.monotonic()
         assert [event for event, _ in told if event] == []
         assert time.monotonic() - began < SECONDS
-        assert revoke(here, other).is_success
+        assert rotate(here, other, grace_seconds=0).is_success
         assert [event for event, _ in told_besides if event] == []
 
 
