@@ -63,13 +63,13 @@ def metadata_schemas() -> Node:
 
 
 def with_least(parameter: Node) -> Node:
-    """A parameter of the search with its least value; the framework leaves a 0 out."""
+    """A parameter of the search with the bounds that the framework leaves out: a 0, and a NUL."""
     field = msgspec.json.schema(SearchRequest)["$defs"]["SearchRequest"]["properties"]
     kinds = [field[parameter["name"]], *field[parameter["name"]].get("anyOf", [])]
     least = {
         bound: kind[bound]
         for kind in kinds
-        for bound in ("minimum", "exclusiveMinimum")
+        for bound in ("minimum", "exclusiveMinimum", "pattern")
         if bound in kind
     }
     return {**parameter, "schema": parameter["schema"] | least}

@@ -221,6 +221,7 @@ def test_the_parameters_of_a_search_are_documented(document: dict[str, Any]) -> 
     assert parameters["top_k"]["schema"]["minimum"] == 1
     assert parameters["top_k"]["schema"]["maximum"] == 100
     assert parameters["top_k"]["schema"]["default"] == 5
+    assert "pattern" in parameters["query"]["schema"]
     assert parameters["context"]["schema"]["minimum"] == 0
     assert parameters["w_recency"]["schema"]["minimum"] == 0
     assert parameters["half_life_days"]["schema"]["exclusiveMinimum"] == 0
