@@ -8,7 +8,9 @@ FOLDER = Path("/data")
 
 
 def test_both_commands_can_be_pasted() -> None:
-    curls = [line for line in lines(Settings(), FOLDER, 1.0, keyed=False) if line.startswith("curl")]
+    curls = [
+        line for line in lines(Settings(), FOLDER, 1.0, keyed=False) if line.startswith("curl")
+    ]
     assert len(curls) == 2
     post, search = (shlex.split(line) for line in curls)
     assert "http://127.0.0.1:8000/v1/messages" in post
