@@ -129,13 +129,13 @@ def plant_rows(owner: Connection, tenant_id: str, word: str, ids: list[str]) -> 
     """What the service writes with time: an archive, failures, uses, statistics, work to do."""
     named = {"tenant_id": tenant_id, "ids": [ids[1]]}
     owner.execute(ARCHIVE_MESSAGES, named)
-    # Old and of no weight: to be put away, if it is not under legal hold.
+    # Old and of no weight: a run that was not held to one's own tenant would put it away.
     aged = {"tenant_id": tenant_id, "id": ids[3]}
     owner.execute(
         text("""
 update messages set ingested_at = now() - interval '1000 days', importance_score = 0
-where tenant_id = :tenant_id and id = :id"""),
-        aged,
+where tenant_id = :tenant_id and id = :id and tenant_id = :victim"""),
+        aged | {"victim": VICTIM},
     )
     failed = {"tenant_id": tenant_id, "id": ids[2], "word": word}
     owner.execute(
