@@ -1,5 +1,6 @@
 """HTTP as it comes over the wire: what its parser refuses is answered like every other error."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,16 +16,39 @@ log = structlog.get_logger(__name__)
 
 # Of what is shorter the gate tells to the byte what is too long; of what is longer nothing is kept.
 HEAD_MAX_BYTES = 2 * (URL_MAX_BYTES + HEADERS_MAX_BYTES)
+# What is not read yet of an answer lies in memory, whatever the clock of its request says.
+UNREAD_SECONDS = 30.0
+READ_LEAST_BYTES = 256 * 1024
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, with an end to what it reads before it knows what is asked."""
+    """uvicorn's protocol, with an end to what it reads before it knows what is asked.
+
+    And with an end to waiting for a caller who does not read the answer.
+    """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._refused = False
         self._head_begun = False
         self._head_bytes = 0
+        self._unread_bytes = 0
+        self._unread_timer: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        """More waits to be read than the connection takes."""
+        super().pause_writing()
+        self._watch_reading()
+
+    def resume_writing(self) -> None:
+        """The caller has read nearly all."""
+        self._watch_no_more()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The caller has gone."""
+        self._watch_no_more()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless the caller was refused and only has not noticed yet."""
@@ -53,6 +77,23 @@ class Protocol(HttpToolsProtocol):
         """Answer what is no HTTP, which to the parser a URL is also when it is too long."""
         too_long = len(self.url or b"") >= URL_MAX_BYTES
         self._refuse(self._too_long() if too_long else ProblemError(400, "invalid-request", msg))
+
+    def _watch_reading(self) -> None:
+        self._unread_bytes = self.transport.get_write_buffer_size()
+        self._unread_timer = self.loop.call_later(UNREAD_SECONDS, self._see_reading)
+
+    def _watch_no_more(self) -> None:
+        if self._unread_timer:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
+    def _see_reading(self) -> None:
+        read = self._unread_bytes - self.transport.get_write_buffer_size()
+        if read >= READ_LEAST_BYTES:
+            self._watch_reading()
+        else:
+            log.info("answer_not_read", bytes=self.transport.get_write_buffer_size())
+            self.transport.abort()
 
     def _too_long(self) -> ProblemError:
         if len(self.url) >= URL_MAX_BYTES:
