@@ -1,5 +1,6 @@
 """Who names a tenant is let in twice, by the handler and by the transaction: each by itself."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import msgspec
@@ -91,5 +92,6 @@ async def test_what_is_stored_together_is_of_the_callers_tenants(service: Settin
     foreign = (new, accept(new, "pending", now, 0.0, settings))
     request = Request(messages=[foreign], terms=[], markers=[0.0], analysers={})
     with bound_to(frozenset({MINE})), pytest.raises(ForeignTenantError):
-        await Ingest(engine).store(request)
+        async with asyncio.timeout(5):
+            await Ingest(engine).store(request)
     await engine.dispose()
