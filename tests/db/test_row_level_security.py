@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from db.engine import api_engine, worker_engine
+from db.engine import api_engine, driver_url, worker_engine
 from db.queries.audit import INSERT_RECORD, record_parameters
 from db.queries.jobs import INSERT_JOB
 from db.queries.messages import TENANT_OF_MESSAGE
@@ -39,6 +39,21 @@ async def test_the_api_sees_the_tenants_it_names(engine: AsyncEngine) -> None:
         assert (await connection.scalars(EVERY_MESSAGE)).all() == ["acme"]
     async with tenant_transaction(engine, ["globex", "acme"]) as connection:
         assert (await connection.scalars(EVERY_MESSAGE)).all() == ["acme", "globex"]
+
+
+async def test_the_role_does_not_hang_on_how_the_connection_began(
+    engine: AsyncEngine, settings: Settings
+) -> None:
+    """A pooler between here and PostgreSQL may pass over it."""
+    plain = create_async_engine(driver_url(settings.database_url))
+    try:
+        for planned in (False, True):
+            async with tenant_transaction(plain, ["acme"], planned=planned) as connection:
+                assert (await connection.scalars(EVERY_MESSAGE)).all() == ["acme"]
+        async with operator_transaction(plain) as connection:
+            assert (await connection.scalars(EVERY_MESSAGE)).all() == []
+    finally:
+        await plain.dispose()
 
 
 async def test_without_a_name_the_api_sees_nothing(engine: AsyncEngine) -> None:
