@@ -32,6 +32,8 @@ class Visitor(NamedTuple):
     caller: Caller | None
     public: bool
     """Whether what is asked for is for everybody."""
+    wrong: bool = False
+    """Whether the key opens nothing, whatever the store has."""
 
     @property
     def digest(self) -> bytes:
@@ -104,7 +106,9 @@ class Door:
         if public:
             return Visitor("", None, public=True)
         key = presented_key(headers)
-        return Visitor(key, self._recall(key), public=False)
+        caller = self._recall(key)
+        asked = caller is not None or self._open is None or SHAPE.fullmatch(key) is not None
+        return Visitor(key, caller, public=False, wrong=not asked)
 
     async def find(self, visitor: Visitor) -> Caller:
         """Who the visitor is; raises the 401 for a key that does not open."""

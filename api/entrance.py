@@ -50,7 +50,8 @@ class Entrance:
         if visitor.caller:
             hits += self._hits_of(visitor.caller)
         if visitor.key and not self._is_trusted(address, visitor):
-            hits += [Hit(f"auth:{address}", limit, 0) for limit in self._failure_limits]
+            # What can be guessed is counted by the look itself, or many at once would see no end.
+            hits += self._failures_of(address, int(visitor.wrong))
         await self._count(scope, hits)
         if visitor.public or visitor.caller:
             self._trust(address, visitor)
@@ -62,7 +63,7 @@ class Entrance:
             caller = await self.door.find(visitor)
         except ProblemError as problem:
             if visitor.key and problem.status == 401:
-                problem.wait_seconds = await self._wait_for(address)
+                problem.wait_seconds = await self._wait_for(address, int(not visitor.wrong))
             raise
         await self._count(scope, self._hits_of(caller))
         self._trust(address, visitor)
@@ -74,16 +75,18 @@ class Entrance:
         if standing and standing.retry_after is not None:
             raise TooManyRequestsError(standing)
 
-    async def _wait_for(self, address: str) -> float:
-        """Count a wrong key, and give the seconds that the address waits for the answer."""
-        hits = [Hit(f"auth:{address}", limit) for limit in self._failure_limits]
-        standing = await self._limiter.admit(hits)
+    async def _wait_for(self, address: str, cost: int) -> float:
+        """Count a wrong key at `cost`, and give the seconds that its address waits."""
+        standing = await self._limiter.admit(self._failures_of(address, cost))
         wrong = standing.limit - standing.remaining if standing else 0
         if wrong <= PATIENT_UP_TO:
             return 0.0
         # Capped before it is computed: a limit may allow a great many.
         doublings = min(wrong - PATIENT_UP_TO - 1, 10)
         return min(FIRST_WAIT_SECONDS * 2.0**doublings, LONGEST_WAIT_SECONDS)
+
+    def _failures_of(self, address: str, cost: int) -> list[Hit]:
+        return [Hit(f"auth:{address}", limit, cost) for limit in self._failure_limits]
 
     def _hits_of(self, caller: Caller) -> list[Hit]:
         if caller.rate_limit is not None:
