@@ -82,7 +82,7 @@ def test_what_is_asked_for_by_another_s_keys_and_ids_is_not_there(
             assert store.scalars(MATCHES, asked | others).all() == []
 
 
-def test_the_owner_of_the_functions_sees_what_they_hide(store: Connection) -> None:
+def test_who_names_the_tenant_is_answered(store: Connection) -> None:
     """Or they would give nothing for another reason."""
     key = store.scalar(KEY_OF, {"tenant_id": VICTIM})
     store.exec_driver_sql("begin")
