@@ -1,7 +1,7 @@
 """`/v1/messages`: storing messages and reading one."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -21,13 +21,11 @@ from db.queries.messages import (
     message_from_row,
     messages_by_id,
 )
-from db.sessions import tenant_transaction, visible_tenants
+from db.sessions import operator_transaction, tenant_transaction, visible_tenants
 from memory.embedding.batching import embed_contents
 from memory.embedding.protocol import Vectors
 from memory.errors import InvalidFieldError, MessageNotFoundError
-from memory.lexical.analysis import Analyser, analyser
-from memory.lexical.bm25 import Entry, content_entry
-from memory.markers import markers
+from memory.lexical.analysis import analyser
 from memory.messages import (
     TENANT_PATTERN,
     EmbeddingStatus,
@@ -46,8 +44,6 @@ MessageId = Annotated[str, PathParameter(description="The message's id, a UUID."
 TenantOfMessage = Annotated[
     str | None, QueryParameter(min_length=1, max_length=64, pattern=TENANT_PATTERN)
 ]
-# To read so many takes a millisecond or two.
-MANY_CHARACTERS = 5_000
 
 
 @post("/v1/messages", operation_class=documented_body(NewMessage), status_code=202, opt=WRITE)
@@ -123,7 +119,7 @@ async def tenant_of(runtime: Runtime, message_id: UUID) -> str | None:
     tenants = visible_tenants()
     found: str | None
     if tenants is None:
-        async with runtime.engine.connect() as connection:
+        async with operator_transaction(runtime.engine) as connection:
             found = await connection.scalar(TENANT_OF_MESSAGE, {"id": message_id})
     else:
         named = {"tenants": tenants, "id": message_id}
@@ -140,7 +136,7 @@ async def store(request: HttpRequest, runtime: Runtime, new: Sequence[NewMessage
     now = datetime.now(UTC)
     settings = await runtime.tenants.all_effective({each.tenant_id for each in new})
     analysers = {tenant_id: analyser(own.language) for tenant_id, own in settings.items()}
-    terms, marks = await read_contents(new, analysers)
+    terms, marks = await runtime.reader.read(new, analysers)
     status: EmbeddingStatus = "completed" if inline else "pending"
     accepted = [
         (each, accept(each, status, now, mark, settings[each.tenant_id]))
@@ -177,22 +173,6 @@ async def embedded(runtime: Runtime, new: Sequence[NewMessage]) -> tuple[int, li
     contents = [each.content for each in new]
     with runtime.metrics.embedding_seconds.time():
         return model.id, await asyncio.to_thread(embed_contents, model.embedder, contents)
-
-
-async def read_contents(
-    new: Sequence[NewMessage], analysers: Mapping[str, Analyser]
-) -> tuple[list[Entry], list[float]]:
-    """The lexical entries of `new` and their markers; many words are read off the event loop."""
-
-    def read() -> tuple[list[Entry], list[float]]:
-        entries = [
-            content_entry(analysers[each.tenant_id], each.tenant_id, each.content, each.metadata)
-            for each in new
-        ]
-        return entries, [markers(each.content) for each in new]
-
-    many = sum(len(each.content) for each in new) > MANY_CHARACTERS
-    return await asyncio.to_thread(read) if many else read()
 
 
 def is_pending(stored: Stored) -> bool:

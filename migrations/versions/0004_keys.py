@@ -4,6 +4,8 @@ Revision ID: 0004
 Revises: 0003
 """
 
+import importlib
+
 from alembic import op
 
 revision = "0004"
@@ -51,6 +53,15 @@ create function any_api_key() returns boolean
   return exists (select from api_keys)
 """
 
+# As in 0001, now that some callers are bound to tenants: for a transaction that is an operator's.
+TENANT_OF_MESSAGE = """
+create or replace function tenant_of_message(message uuid) returns text
+  language sql stable security definer set search_path = public, pg_temp
+  return (select tenant_id from messages
+    where id = message and coalesce(current_setting('memory.operator', true) = 'yes', false)
+    limit 1)
+"""
+
 POLICY = """
 alter table api_keys enable row level security;
 create policy operators_see_all on api_keys to memory_api
@@ -62,7 +73,7 @@ FUNCTIONS = {"api_key": "bytea", "any_api_key": ""}
 
 
 def upgrade() -> None:
-    for statement in (API_KEYS, API_KEY, ANY_API_KEY, POLICY):
+    for statement in (API_KEYS, API_KEY, ANY_API_KEY, TENANT_OF_MESSAGE, POLICY):
         op.execute(statement)
     for name, arguments in FUNCTIONS.items():
         op.execute(f"revoke all on function {name} ({arguments}) from public")
@@ -73,3 +84,5 @@ def downgrade() -> None:
     for name, arguments in FUNCTIONS.items():
         op.execute(f"drop function {name} ({arguments})")
     op.execute("drop table api_keys")
+    before = importlib.import_module("migrations.versions.0001_messages")
+    op.execute(before.TENANT_OF_MESSAGE.replace("create function", "create or replace function"))

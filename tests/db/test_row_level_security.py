@@ -79,9 +79,18 @@ async def test_the_look_up_by_id_gives_the_tenant_and_no_more(
     engine: AsyncEngine, owner: Connection
 ) -> None:
     message_id = add_message(owner, "initech")
-    async with engine.connect() as connection:
+    async with operator_transaction(engine) as connection:
         assert await connection.scalar(TENANT_OF_MESSAGE, {"id": message_id}) == "initech"
         assert (await connection.scalars(EVERY_MESSAGE)).all() == []
+
+
+async def test_the_look_up_by_id_answers_nobody_but_operators(
+    engine: AsyncEngine, owner: Connection
+) -> None:
+    message_id = add_message(owner, "initech")
+    for tenants in (["acme"], ["initech"]):
+        async with tenant_transaction(engine, tenants) as connection:
+            assert await connection.scalar(TENANT_OF_MESSAGE, {"id": message_id}) is None
 
 
 def new_job(tenant_id: str) -> dict[str, object]:

@@ -17,7 +17,7 @@ from tests.api.isolation.planted import MINE, OPERATOR, VICTIM, Planted
 AS_OWNER = {
     "lexical_matches": "scores of messages of a tenant that the transaction names",
     "messages_with_key": "ids of messages of a tenant that the transaction names",
-    "tenant_of_message": "the tenant of an id, for operators: the API asks it for nobody else",
+    "tenant_of_message": "the tenant of an id, to a transaction that is an operator's",
     "api_key": "what is known of a key, to one who has its digest",
     "any_api_key": "whether there is a key",
 }
