@@ -22,6 +22,7 @@ from api.metrics import Metrics
 from api.models import ActiveModel, Model
 from api.probes import Probes
 from api.problems import UnavailableError
+from api.reading import Reader
 from api.search_answers import SearchAnswers
 from api.tenant_limits import TenantLimits
 from api.tenants import Tenants
@@ -67,6 +68,7 @@ class Runtime:
         self.failures = Failures(self.side_engine)
         self.door = Door(settings, self.keys, self._why_not)
         self.limiter = Limiter(settings.redis_url if settings.async_embeddings else "", metrics)
+        self.reader = Reader()
         self.ingest = Ingest(self.engine)
         self.watch = Watch(self.engine)
         self.publisher = (
