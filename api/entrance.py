@@ -9,6 +9,7 @@ from ipaddress import AddressValueError, IPv6Address
 from litestar.types import HTTPScope
 
 from api.door import Door, Visitor
+from api.known_keys import EndedKeyError
 from api.limiter import Limiter
 from api.problems import ProblemError, TooManyRequestsError
 from memory.access import Caller
@@ -61,6 +62,9 @@ class Entrance:
     async def _find(self, scope: HTTPScope, address: str, visitor: Visitor) -> Caller:
         try:
             caller = await self.door.find(visitor)
+        except EndedKeyError:
+            # Or an application that has not heard of its new key would keep all its neighbours out.
+            raise
         except ProblemError as problem:
             if visitor.key and problem.status == 401:
                 problem.wait_seconds = await self._wait_for(address, int(not visitor.wrong))

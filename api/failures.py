@@ -19,8 +19,10 @@ log = structlog.get_logger(__name__)
 
 INTERVAL_SECONDS = 30.0
 # Of more kinds between two times there is one record for all the others: whoever sends wrong keys
-# from many addresses does not fill the log.
+# from many addresses does not fill the log. Nor hides there what is done with good ones, of which
+# there are as many kinds.
 MOST_KINDS = 50
+USE_KEY = "use_key"
 NOBODY = "nobody"
 REFUSED = frozenset({401, 403})
 
@@ -56,10 +58,15 @@ class Failures:
             self._count(failure, 1, request_id)
 
     def _count(self, failure: Failure, times: int, request_id: str) -> None:
-        if failure not in self._counted and len(self._counted) >= MOST_KINDS:
+        if failure not in self._counted and self._kinds_like(failure) >= MOST_KINDS:
             failure = OTHERS
         self._counted[failure] += times
         self._request_ids.setdefault(failure, request_id)
+
+    def _kinds_like(self, failure: Failure) -> int:
+        wrong_key = failure.action == USE_KEY
+        kinds = [each for each in self._counted if (each.action == USE_KEY) == wrong_key]
+        return len(kinds)
 
     async def _store(self) -> None:
         counted, self._counted = self._counted, Counter()
@@ -95,7 +102,7 @@ def failure_of(scope: HTTPScope, key: str, address: str, status: int) -> Failure
         if status not in REFUSED and not blocked:
             return None
         actor = name_of(digest_of(key)) if key else NOBODY
-        return Failure(ALL_TENANTS, actor, "use_key", str(status), address)
+        return Failure(ALL_TENANTS, actor, USE_KEY, str(status), address)
     handler = scope.get("route_handler")
     admin = handler is not None and handler.opt.get("access") == "admin"
     if status not in REFUSED and not (admin and status >= 400 and scope["method"] != "GET"):

@@ -28,6 +28,13 @@ NOTE_SECONDS = 60.0
 WRONG_KEY = "Send a valid key as `x-api-key`."
 
 
+class EndedKeyError(ProblemError):
+    """A key that was one: who sends it does not guess."""
+
+    def __init__(self, ended: str) -> None:
+        super().__init__(401, "unauthorized", f"This key {ended}.")
+
+
 class Known(NamedTuple):
     """A live key: who presents it, when it ends, and until when it need not be asked for."""
 
@@ -93,8 +100,7 @@ class KnownKeys:
         state = state_of(row.expires_at, row.revoked_at, datetime.now(UTC))
         if state != "live":
             self._known.pop(digest, None)
-            ended = "has expired" if state == "expired" else "was revoked"
-            raise ProblemError(401, "unauthorized", f"This key {ended}.")
+            raise EndedKeyError("has expired" if state == "expired" else "was revoked")
         known = Known(caller_from_row(row, digest), row.expires_at, asked_at + KNOWN_SECONDS)
         self._known[digest] = known
         self._known.move_to_end(digest)
