@@ -65,7 +65,8 @@ async def create_messages(
 ) -> Response[StoredBatch]:
     """Store up to 1,000 messages: all or none, or with `partial` those that are valid."""
     check_json(request)
-    new, errors = read_batch(body, runtime.settings.content_max_chars)
+    most = runtime.settings.content_max_chars
+    new, errors = await runtime.reader.decode(read_batch, body, most)
     stored = await store(request, runtime, new)
     rejected = [
         RowError(index=error.index or 0, field=error.field, message=error.message)

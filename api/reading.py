@@ -1,7 +1,8 @@
-"""The words of what is to be stored: long texts are read beside the event loop, by turns."""
+"""What is to be stored, and its words: what is long is read beside the event loop, by turns."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from memory.lexical.analysis import Analyser
 from memory.lexical.bm25 import Entry, content_entry
@@ -13,7 +14,11 @@ MANY_CHARACTERS = 5_000
 # And so many at once a tenth of a second, unless a single message has more.
 LOT_CHARACTERS = 20_000
 
+# JSON of so many bytes, at most, is decoded and checked in ten milliseconds or so.
+MANY_BYTES = 32 * 1024
+
 Words = tuple[list[Entry], list[float]]
+Decoded = TypeVar("Decoded")
 
 
 class Reader:
@@ -25,6 +30,15 @@ class Reader:
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
+
+    async def decode(
+        self, decode: Callable[[bytes, int], Decoded], body: bytes, content_max_chars: int
+    ) -> Decoded:
+        """What `decode` makes of `body`; raises what it raises."""
+        if len(body) <= MANY_BYTES:
+            return decode(body, content_max_chars)
+        async with self._turn:
+            return await asyncio.to_thread(decode, body, content_max_chars)
 
     async def read(self, new: Sequence[NewMessage], analysers: Mapping[str, Analyser]) -> Words:
         """The lexical entries of `new` and their markers. A caller that is cancelled ends it."""

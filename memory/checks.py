@@ -55,9 +55,18 @@ def check_search(asked: SearchRequest) -> None:
 
 
 def _check_metadata(metadata: dict[str, Any]) -> None:
-    _check_value(metadata, METADATA_MAX_DEPTH)
-    if len(msgspec.json.encode(metadata)) > METADATA_MAX_BYTES:
+    # Once before each value is looked at, which takes seconds where there are millions.
+    if _is_too_large(metadata):
         raise InvalidFieldError("metadata", f"is larger than {METADATA_MAX_BYTES} bytes as JSON")
+    _check_value(metadata, METADATA_MAX_DEPTH)
+
+
+def _is_too_large(metadata: dict[str, Any]) -> bool:
+    try:
+        return len(msgspec.json.encode(metadata)) > METADATA_MAX_BYTES
+    except (RecursionError, ValueError, OverflowError):
+        # What is no JSON at all has a value that is refused by name.
+        return False
 
 
 def _check_value(value: Any, depth: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.reading import LOT_CHARACTERS, Reader, lots_of, read_lot
+from api.reading import LOT_CHARACTERS, MANY_BYTES, Reader, lots_of, read_lot
 from memory.lexical.analysis import analyser
 from memory.messages import NewMessage
 
@@ -73,3 +73,16 @@ async def test_nothing_is_read_on_for_a_caller_who_is_gone(counted: Counted) -> 
     read = len(counted.order)
     await asyncio.sleep(0.2)
     assert len(counted.order) <= read + 1 < 50
+
+
+async def test_a_large_body_is_decoded_beside_the_loop() -> None:
+    here = threading.get_ident()
+    seen: list[bool] = []
+
+    def decode(body: bytes, _: int) -> int:
+        seen.append(threading.get_ident() == here)
+        return len(body)
+
+    assert await Reader().decode(decode, b"x" * MANY_BYTES, 1) == MANY_BYTES
+    assert await Reader().decode(decode, b"x" * (MANY_BYTES + 1), 1) == MANY_BYTES + 1
+    assert seen == [True, False]
