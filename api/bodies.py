@@ -17,6 +17,10 @@ Body = TypeVar("Body")
 
 # ASCII is a part of it.
 UTF_8 = {"utf-8", "utf8", "us-ascii", "ascii"}
+# Two escapes of six bytes each, as JSON has them at its longest.
+CHARACTER_MAX_BYTES = 12
+BESIDE_CONTENT_MAX_BYTES = 256 * 1024
+
 NEW_MESSAGE = msgspec.json.Decoder(NewMessage)
 SEARCH_REQUEST = msgspec.json.Decoder(SearchRequest)
 
@@ -62,7 +66,7 @@ def read_batch(body: bytes, content_max_chars: int) -> tuple[list[NewMessage], l
         count = len(batch.messages)
         reason = f"takes 1 to {BATCH_MAX_MESSAGES} messages, not {count}"
         raise invalid([FieldError("messages", reason)])
-    decoded = [_decoded(raw, content_max_chars) for raw in batch.messages]
+    decoded = [_decoded_part(raw, content_max_chars) for raw in batch.messages]
     errors = [
         FieldError(each.field, each.message, index)
         for index, each in enumerate(decoded)
@@ -123,6 +127,13 @@ def field_error(error: Exception) -> FieldError:
     message, _, path = str(error).partition(" - at `$.")
     named = re.search(r"(?:required|unknown) field `([^`]*)`", message)
     return FieldError(named[1] if named else re.sub(r"\W.*", "", path), message)
+
+
+def _decoded_part(raw: msgspec.Raw, content_max_chars: int) -> NewMessage | FieldError:
+    most = content_max_chars * CHARACTER_MAX_BYTES + BESIDE_CONTENT_MAX_BYTES
+    if memoryview(raw).nbytes > most:
+        return FieldError("content", f"is of a message of more than {most} bytes")
+    return _decoded(raw, content_max_chars)
 
 
 def _decoded(body: bytes | msgspec.Raw, content_max_chars: int) -> NewMessage | FieldError:

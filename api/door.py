@@ -36,6 +36,12 @@ class Visitor(NamedTuple):
     """Whether the key opens nothing, whatever the store has."""
 
     @property
+    def can_be_guessed(self) -> bool:
+        """Whether it is one that the settings have or might have: nobody guesses the store's."""
+        of_settings = self.caller is not None and self.caller.key_id is None
+        return self.key != "" and (self.wrong or of_settings)
+
+    @property
     def digest(self) -> bytes:
         """Of the key."""
         return digest_of(self.key)

@@ -50,8 +50,8 @@ class Entrance:
         hits = [Hit(f"address:{address}", limit) for limit in self._address_limits]
         if visitor.caller:
             hits += self._hits_of(visitor.caller)
-        if visitor.key and not self._is_trusted(address, visitor):
-            # What can be guessed is counted by the look itself, or many at once would see no end.
+        if visitor.can_be_guessed and not self._is_trusted(address, visitor):
+            # Counted by the look itself, or many at once would see no end.
             hits += self._failures_of(address, int(visitor.wrong))
         await self._count(scope, hits)
         if visitor.public or visitor.caller:
@@ -67,7 +67,7 @@ class Entrance:
             raise
         except ProblemError as problem:
             if visitor.key and problem.status == 401:
-                problem.wait_seconds = await self._wait_for(address, int(not visitor.wrong))
+                problem.wait_seconds = await self._wait_for(scope, address, visitor)
             raise
         await self._count(scope, self._hits_of(caller))
         self._trust(address, visitor)
@@ -79,9 +79,11 @@ class Entrance:
         if standing and standing.retry_after is not None:
             raise TooManyRequestsError(standing)
 
-    async def _wait_for(self, address: str, cost: int) -> float:
-        """Count a wrong key at `cost`, and give the seconds that its address waits."""
-        standing = await self._limiter.admit(self._failures_of(address, cost))
+    async def _wait_for(self, scope: HTTPScope, address: str, visitor: Visitor) -> float:
+        """Count a wrong key, if it is not yet, and give the seconds that its address waits."""
+        if not visitor.wrong:
+            await self._count(scope, self._failures_of(address, 1))
+        standing = await self._limiter.admit(self._failures_of(address, 0))
         wrong = standing.limit - standing.remaining if standing else 0
         if wrong <= PATIENT_UP_TO:
             return 0.0

@@ -14,6 +14,7 @@ from sqlalchemy import TextClause
 from sqlalchemy.exc import IntegrityError
 
 from api.entry import ADMIN, READ, asked_tenants, enter, record
+from api.problems import BusyError
 from api.runtime import NamedRuntime, Runtime
 from api.starting import job_of, send
 from db.queries.audit import INSERT_RECORD
@@ -115,6 +116,8 @@ async def job_events(request: HttpRequest, runtime: NamedRuntime, job_id: JobId)
     """
     job = await found(request, runtime, job_id)
     caller: Caller = request.scope["caller"]  # type: ignore[typeddict-item]
+    if not runtime.watch.has_room(caller.name):
+        raise BusyError
     return ServerSentEvent(events(runtime, job, caller))
 
 
@@ -122,7 +125,8 @@ async def events(
     runtime: Runtime, job: Job, caller: Caller
 ) -> AsyncIterator[ServerSentEventMessage]:
     """What is sent to one who watches `job`, for as long as the caller's key opens."""
-    async for each in runtime.watch.follow(job, partial(runtime.door.still_opens, caller)):
+    still_opens = partial(runtime.door.still_opens, caller)
+    async for each in runtime.watch.follow(job, caller.name, still_opens):
         if each is None:
             yield ServerSentEventMessage(comment="still here", data=None)
             continue

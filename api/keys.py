@@ -1,5 +1,6 @@
 """`/v1/admin/keys`: keys for applications and people, made, replaced and revoked by operators."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -12,10 +13,12 @@ from api.bodies import check_json, read
 from api.entry import OPERATOR, record, who
 from api.jobs import TENANT_OR_ALL_PATTERN
 from api.openapi import documented_body
+from api.problems import ProblemError
 from api.runtime import NamedRuntime
 from db.keys import create_key, revoke_key, rotate_key
 from db.queries.keys import key_from_row, keys_page
 from db.sessions import operator_transaction
+from memory.access import AccessScope, Caller
 from memory.errors import InvalidFieldError
 from memory.keys import IssuedKey, Key, NewKey, Rotation, check_expiry, check_key
 
@@ -51,6 +54,7 @@ async def make_key(
     check_json(request)
     new = read(NEW_KEY, body)
     check_key(new, datetime.now(UTC))
+    check_grant(request, new.scopes)
     async with operator_transaction(runtime.engine) as connection:
         done = record(request, "*", "create_key", {})
         issued = await connection.run_sync(create_key, new, who(request), done)
@@ -113,8 +117,17 @@ async def replace_key(
     async with operator_transaction(runtime.engine) as connection:
         done = record(request, "*", "rotate_key", {})
         issued = await connection.run_sync(rotate_key, wanted, rotation, who(request), done)
+        check_grant(request, issued.scopes)
     runtime.keys.forget()
     return Response(issued, status_code=201, headers={"Cache-Control": "no-store"})
+
+
+def check_grant(request: HttpRequest, scopes: Iterable[AccessScope]) -> None:
+    """Raise the 403 for a caller who would hand out what the caller's own key may not."""
+    caller: Caller = request.scope["caller"]  # type: ignore[typeddict-item]
+    if missing := sorted(set(scopes) - caller.scopes):
+        detail = f"This key has not the scope {missing[0]}, and can give it to no other."
+        raise ProblemError(403, "forbidden", detail)
 
 
 def read_id(key_id: str) -> UUID:

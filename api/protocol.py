@@ -1,6 +1,7 @@
 """HTTP as it comes over the wire: what its parser refuses is answered like every other error."""
 
 import asyncio
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +20,7 @@ HEAD_MAX_BYTES = 2 * (URL_MAX_BYTES + HEADERS_MAX_BYTES)
 # What is not read yet of an answer lies in memory, whatever the clock of its request says.
 UNREAD_SECONDS = 30.0
 READ_LEAST_BYTES = 256 * 1024
+OFFER = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
 class Protocol(HttpToolsProtocol):
@@ -30,6 +32,7 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._refused = False
+        self._between = True
         self._head_begun = False
         self._head_bytes = 0
         self._unread_bytes = 0
@@ -54,6 +57,8 @@ class Protocol(HttpToolsProtocol):
         """Read on, unless the caller was refused and only has not noticed yet."""
         if self._refused:
             return
+        if self._between:
+            data = without_offer(data)
         super().data_received(data)
         if self._head_begun and not self._refused:
             self._head_bytes += len(data)
@@ -63,12 +68,18 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
+        self._between = False
         self._head_begun, self._head_bytes = True, 0
 
     def on_headers_complete(self) -> None:
         """All of a request is known but its body."""
         self._head_begun = False
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """All of a request has been read."""
+        super().on_message_complete()
+        self._between = True
 
     def _unsupported_upgrade_warning(self) -> None:
         """A caller may offer HTTP/2 or WebSockets; to pass over it is no event."""
@@ -119,6 +130,17 @@ class Protocol(HttpToolsProtocol):
         self.transport.write(written(status, [*self.server_state.default_headers, *headers], body))
         # Closed on a caller who still sends, the connection would be reset, answer and all.
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+
+def without_offer(data: bytes) -> bytes:
+    """What begins a request, without an offer to go on in another protocol, which may be declined.
+
+    Java's client makes one with each request. The parser takes what follows it, and so the body,
+    for the other protocol's.
+    """
+    end = data.find(b"\r\n\r\n")
+    head = data if end < 0 else data[:end]
+    return OFFER.sub(b"", head) + data[len(head) :] if OFFER.search(head) else data
 
 
 def written(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes:

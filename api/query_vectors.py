@@ -71,20 +71,23 @@ class QueryVectors:
             settle(vector, EmbeddingUnavailableError("The service is stopping."))
         await asyncio.to_thread(self._threads.shutdown)
 
-    async def get(self, queries: Sequence[str]) -> list[Vectors]:
+    async def get(self, queries: Sequence[str], tenant_id: str) -> list[Vectors]:
         """The unit vector of each query, shape (dimensions,), not to be written to.
+
+        What a tenant has asked is kept for that tenant: that it is there tells no other.
 
         A caller that is cancelled cancels no embedding. Raises what the embedder raises.
         """
         new: list[Asked] = []
-        vectors = [self._vector(query, new) for query in queries]
+        vectors = [self._vector(query, tenant_id, new) for query in queries]
         if new:
             # As a task of its own, for others may have come to wait when this caller goes.
             self._spawn(self._find(new))
         return [await asyncio.shield(vector) for vector in vectors]
 
-    def _vector(self, query: str, new: list[Asked]) -> asyncio.Future[Vectors]:
-        digest = hashlib.blake2b(query.encode(errors="surrogatepass"), digest_size=20).hexdigest()
+    def _vector(self, query: str, tenant_id: str, new: list[Asked]) -> asyncio.Future[Vectors]:
+        text = query.encode(errors="surrogatepass")
+        digest = hashlib.blake2b(text, digest_size=20, key=tenant_id.encode()).hexdigest()
         vector = self._known.get(digest)
         if vector is None:
             vector = asyncio.get_running_loop().create_future()

@@ -100,7 +100,7 @@ async def embed(runtime: Runtime, search: Search, queries: Sequence[str]) -> lis
         return [Found(query) for query in queries]
     try:
         with runtime.metrics.embedding_seconds.time():
-            vectors = await search.model.vectors.get(queries)
+            vectors = await search.model.vectors.get(queries, search.request.tenant_id)
     except (EmbeddingUnavailableError, EmbeddingRejectedError):
         if search.request.mode == "semantic":
             raise

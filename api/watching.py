@@ -20,14 +20,19 @@ POLL_SECONDS = 0.5
 # Proxies close a connection on which nothing passes for a minute, some after half of one.
 HEARTBEAT_SECONDS = 15.0
 
+# Who watches holds a connection, for as long as the job lasts.
+MOST_WATCHERS = 1_000
+MOST_OF_ONE = 100
+
 MayWatch = Callable[[], Awaitable[bool]]
 
 
 class Watcher:
     """One who watches: the job as it was told last, None when it is no longer there."""
 
-    def __init__(self, job: Job, may_watch: MayWatch) -> None:
+    def __init__(self, job: Job, who: str, may_watch: MayWatch) -> None:
         self.id = job.id
+        self.who = who
         self.may_watch = may_watch
         self.job: Job | None = job
         self.news = asyncio.Event()
@@ -57,13 +62,18 @@ class Watch:
         self._reader: asyncio.Task[None] | None = None
         self._ending = False
 
-    async def follow(self, job: Job, may_watch: MayWatch) -> AsyncIterator[Job | None]:
+    def has_room(self, who: str) -> bool:
+        """Whether one more may watch, and one more who is called `who`."""
+        same = sum(watcher.who == who for watcher in self._watchers)
+        return len(self._watchers) < MOST_WATCHERS and same < MOST_OF_ONE
+
+    async def follow(self, job: Job, who: str, may_watch: MayWatch) -> AsyncIterator[Job | None]:
         """The job now and after each change until it has ended; None for 15 s without a change.
 
         Ends early when the service does, when the job is no longer there, and when the caller may
         watch no longer.
         """
-        watcher = Watcher(job, may_watch)
+        watcher = Watcher(job, who, may_watch)
         self._watchers.add(watcher)
         try:
             told: Job | None = job

@@ -52,7 +52,7 @@ class Model(MockEmbedder):
 
 def ask(vectors: QueryVectors, *queries: str) -> asyncio.Task[list[Vectors]]:
     """Ask without waiting."""
-    return asyncio.create_task(vectors.get(queries))
+    return asyncio.create_task(vectors.get(queries, "acme"))
 
 
 def counted(metrics: Metrics) -> dict[str, float]:

@@ -150,3 +150,18 @@ def test_a_key_goes_with_one_tenant_only(api: httpx.Client, owner: Connection) -
     answer = api.post(BATCH, json=body, headers={"Idempotency-Key": "k"})
     assert_problem(answer, 400, "invalid-request", "Idempotency-Key")
     assert stored(owner) == 0
+
+
+def test_a_message_of_more_bytes_than_any_may_have_is_not_even_decoded(
+    settings: Settings, owner: Connection
+) -> None:
+    short = msgspec.structs.replace(settings, content_max_chars=10)
+    with serving(short) as api:
+        # Each of its ten characters may take two escapes, of six bytes each.
+        fits = json.dumps({"messages": [message(content="\U0001f511" * 10)]})
+        assert api.post(BATCH, content=fits, headers=JSON).status_code == 202
+        messages = [message(content="short"), message(content="x" * 300_000)]
+        problem = assert_problem(post(api, messages), 400, "invalid-request", "content")
+        assert "bytes" in problem["detail"]
+        assert problem["errors"][0]["index"] == 1
+    assert stored(owner) == 1

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from structlog.testing import capture_logs
 
 from memory.settings import Settings
+from tests.api.answers import assert_problem
 from tests.api.outages import no_database
 from tests.conftest import serving
 from tests.db.rows import add_job, set_job
@@ -162,3 +163,18 @@ def test_a_stream_outlives_a_database_that_is_away(
         with owner.engine.connect() as again:
             set_job(again, job_id, state="completed")
         assert [event for event, _ in told if event] == ["progress", "end"]
+
+
+def test_one_caller_does_not_take_all_the_room(
+    api: httpx.Client, owner: Connection, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    monkeypatch.setattr("api.watching.MOST_OF_ONE", 2)
+    job_id = add_job(owner, state="running")
+    with watching(api, job_id) as first, watching(api, job_id) as second:
+        assert next(first) == next(second)
+        assert_problem(api.get(f"/v1/jobs/{job_id}/events"), 503, "busy")
+        set_job(owner, job_id, state="completed", result="{}")
+        for told in (first, second):
+            assert [event for event, _ in told if event][-1] == "end"
+    with watching(api, job_id) as again:
+        assert [event for event, _ in again] == ["progress", "end"]

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from memory.settings import Settings
 from tests.api.answers import JSON, assert_problem, moment
 from tests.api.issuing import (
+    EVERYTHING,
     KEYS,
     OPERATOR,
     closed,
@@ -178,3 +179,19 @@ def test_pages_and_filters(guarded: httpx.Client) -> None:
 def test_a_list_that_cannot_be(guarded: httpx.Client, name: str, value: Any) -> None:
     answer = guarded.get(KEYS, params={name: value}, headers=OPERATOR)
     assert_problem(answer, 400, "invalid-request", name)
+
+
+def test_nobody_hands_out_a_scope_that_the_own_key_lacks(guarded: httpx.Client) -> None:
+    admin = sent(issue(guarded, "*", scopes=["admin"]))
+    reader = issue(guarded, scopes=["read"])
+    for body in (EVERYTHING, {"tenants": ["acme"]}):
+        refused = guarded.post(KEYS, json=body, headers=admin)
+        assert "scope read" in assert_problem(refused, 403, "forbidden")["detail"]
+    path = f"{KEYS}/{reader['id']}/rotate"
+    assert_problem(guarded.post(path, json={}, headers=admin), 403, "forbidden")
+    # Nothing of it was done.
+    assert [
+        key["replaced_by"] for key in listed(guarded, limit=200) if key["id"] == reader["id"]
+    ] == [None]
+    same = guarded.post(KEYS, json={"tenants": ["a"], "scopes": ["admin"]}, headers=admin)
+    assert same.status_code == 201

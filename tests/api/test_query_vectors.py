@@ -34,11 +34,11 @@ __all__ = ["cache", "make", "metrics", "model", "vectors"]  # fixtures
 
 async def test_each_query_gets_its_vector_in_order(vectors: QueryVectors) -> None:
     queries = ["red bees", LONG, "", "blue cars", "red bees", "lone \udc80 surrogate"]
-    got = await vectors.get(queries)
+    got = await vectors.get(queries, "acme")
     for query, vector in zip(queries, got, strict=True):
         np.testing.assert_array_equal(vector, embed_queries(MockEmbedder(), [query])[0])
         assert vector.shape == (384,)
-    assert await vectors.get([]) == []
+    assert await vectors.get([], "acme") == []
 
 
 async def test_queries_that_wait_are_the_next_call_together(
@@ -145,20 +145,20 @@ async def test_no_error_leaves_anybody_waiting(
     with monkeypatch.context() as broken:
         broken.setattr("api.query_vectors.vector_from_bytes", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            await vectors.get(["bees"])
+            await vectors.get(["bees"], "acme")
     with monkeypatch.context() as broken:
         broken.setattr("api.query_vectors.embed_queries", lambda *_: [])
         with pytest.raises(ValueError, match="shorter"):
-            await vectors.get(["bees"])
-    assert len(await vectors.get(["bees"])) == 1
+            await vectors.get(["bees"], "acme")
+    assert len(await vectors.get(["bees"], "acme")) == 1
 
 
 async def test_an_error_is_not_kept(vectors: QueryVectors, model: Model) -> None:
     model.error = EmbeddingUnavailableError("not now")
     with pytest.raises(EmbeddingUnavailableError, match="not now"):
-        await vectors.get(["bees"])
+        await vectors.get(["bees"], "acme")
     model.error = None
-    assert len(await vectors.get(["bees"])) == 1
+    assert len(await vectors.get(["bees"], "acme")) == 1
 
 
 async def test_an_end_leaves_nobody_waiting(vectors: QueryVectors, model: Model) -> None:

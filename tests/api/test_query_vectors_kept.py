@@ -29,8 +29,8 @@ __all__ = ["cache", "make", "metrics", "model", "vectors"]  # fixtures
 async def test_a_query_asked_again_is_not_embedded_again(
     vectors: QueryVectors, model: Model, metrics: Metrics
 ) -> None:
-    (first,) = await vectors.get([LONG])
-    (again,) = await vectors.get([LONG])
+    (first,) = await vectors.get([LONG], "acme")
+    (again,) = await vectors.get([LONG], "acme")
     assert again.tobytes() == first.tobytes()
     assert len(model.calls) == 1
     assert counted(metrics) == {"process": 1, "redis": 0, "miss": 1}
@@ -43,7 +43,7 @@ async def test_those_asked_last_are_kept(
 ) -> None:
     monkeypatch.setattr("api.query_vectors.KEPT_VECTORS", 2)
     for query in ("a", "b", "a", "c", "a", "b"):
-        await vectors.get([query])
+        await vectors.get([query], "acme")
     assert model.calls == [["a"], ["b"], ["c"], ["b"]]
 
 
@@ -53,10 +53,10 @@ async def test_another_process_has_them_bit_by_bit(
     queries = [f"query {number}" for number in range(20)] + [LONG, "lone \udc80"]
     ours, theirs = make(cache), make(cache)
     await ours.start()
-    first = await ours.get(queries)
+    first = await ours.get(queries, "acme")
     await stored(ours)
     # It embeds nothing: it has not been started.
-    again = await theirs.get(queries)
+    again = await theirs.get(queries, "acme")
     assert [each.tobytes() for each in again] == [each.tobytes() for each in first]
     assert [each.dtype for each in again] == [np.float32] * len(queries)
     assert counted(metrics) == {"process": 0, "redis": 22, "miss": 22}
@@ -71,7 +71,7 @@ async def test_they_are_those_of_the_model_and_its_dimensions(
     for each in (model, other, shorter):
         vectors = make(cache, each)
         await vectors.start()
-        (vector,) = await vectors.get(["bees"])
+        (vector,) = await vectors.get(["bees"], "acme")
         assert vector.shape == (each.dimensions,)
         await stored(vectors)
         assert len(each.calls) == 1
@@ -100,13 +100,13 @@ async def test_what_is_no_vector_is_a_miss(
 ) -> None:
     ours, theirs = make(cache), make(cache)
     await ours.start()
-    (first,) = await ours.get(["bees"])
+    (first,) = await ours.get(["bees"], "acme")
     await stored(ours)
     with redis.Redis.from_url(valkey.url) as client:
         (key,) = client.keys(f"memory-cache:query:{model.model}:*")
         client.set(key, value, ex=100)
         await theirs.start()
-        np.testing.assert_array_equal(await theirs.get(["bees"]), [first])
+        np.testing.assert_array_equal(await theirs.get(["bees"], "acme"), [first])
         assert len(model.calls) == 2
         await stored(theirs)
         assert client.get(key) == first.tobytes()
@@ -118,7 +118,7 @@ async def test_a_silent_redis_does_not_keep_a_query_from_its_vector(
     cache = Cache.connect(f"redis://127.0.0.1:{black_hole}/0")
     vectors = make(cache)
     await vectors.start()
-    (vector,) = await vectors.get(["bees"])
+    (vector,) = await vectors.get(["bees"], "acme")
     np.testing.assert_array_equal(vector, embed_queries(MockEmbedder(), ["bees"])[0])
     await vectors.stop()
     await cache.aclose()

@@ -16,6 +16,7 @@ from tests.api.issuing import OPERATOR, OPERATOR_KEY, closed, issue, sent
 from tests.conftest import serving
 
 WRONG = {"x-api-key": "wrong"}
+SECOND = {"x-api-key": "operator-two"}
 JOBS = "/v1/jobs"
 
 
@@ -28,7 +29,8 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def serving_behind(settings: Settings, limit: str) -> Iterator[httpx.Client]:
     """A service behind a proxy, so that a test has as many addresses as it likes."""
-    given = closed(settings, trusted_proxies="127.0.0.1", auth_failure_limit=limit)
+    keys = f"{OPERATOR_KEY},{SECOND['x-api-key']}"
+    given = closed(settings, api_keys=keys, trusted_proxies="127.0.0.1", auth_failure_limit=limit)
     with serving(given) as client:
         yield client
 
@@ -92,7 +94,7 @@ def test_who_sends_too_many_is_blocked(
 
 def test_a_key_that_was_good_from_there_goes_on(settings: Settings, hasty: None) -> None:
     with serving_behind(settings, "3/hour") as api:
-        known, other = issue(api), issue(api)
+        known, other, fresh = issue(api), issue(api), issue(api)
         assert ask(api, sent(known)).status_code == 200
         assert ask(api, sent(other), "198.51.100.7").status_code == 200
         assert ask(api, OPERATOR).status_code == 200
@@ -100,9 +102,12 @@ def test_a_key_that_was_good_from_there_goes_on(settings: Settings, hasty: None)
             ask(api, WRONG)
         for _ in range(3):
             assert ask(api, sent(known)).status_code == ask(api, OPERATOR).status_code == 200
-            # Which is good, and known, but from elsewhere.
-            assert_blocked(ask(api, sent(other)))
+            # Nobody guesses a key of the store: neighbours of who is blocked go on.
+            assert ask(api, sent(other)).status_code == ask(api, sent(fresh)).status_code == 200
             assert_blocked(ask(api, WRONG))
+            assert_blocked(ask(api, {"x-api-key": "aiml_" + "A" * 43}))
+            # The settings' keys may be short, and were not good from there before.
+            assert_blocked(ask(api, SECOND))
 
 
 def test_the_block_ends(settings: Settings, hasty: None) -> None:
