@@ -151,7 +151,7 @@ def test_a_run_is_the_same_in_slices_of_any_size(
 
 def records(owner: Connection, tenant_id: str) -> list[dict[str, Any]]:
     """The details of a tenant's audit records."""
-    rows = owner.execute(records_page(tenant_id, "retention", None, 100))
+    rows = owner.execute(records_page([tenant_id], "retention", None, 100))
     return [record_from_row(row).details for row in rows]
 
 
