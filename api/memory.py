@@ -1,5 +1,6 @@
 """`/v1/memory`: finding the messages that matter."""
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
@@ -21,6 +22,7 @@ from memory.search import CONTEXT_MAX, TOP_K_MAX, Mode, SearchAnswer, SearchAnsw
 # Percent-encoded, each may take twelve bytes of the 64 KiB that a URL may have.
 QUERY_MAX_CHARS = 5_000
 METADATA = "metadata."
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 HttpRequest = Request[Any, Any, Any]
 Share = Annotated[float | None, QueryParameter(ge=0, le=1)]
@@ -54,6 +56,7 @@ async def search(
     `metadata.KEY=VALUE` keeps to messages whose metadata has that value there; a dot leads into
     an object. A value that reads as JSON, as 5, true or "5", is that; all else is text.
     """
+    check_times(request)
     asked = search_request(
         tenant_id=tenant_id,
         query=query_,
@@ -93,6 +96,13 @@ async def search_by_body(
     if asked.query is not None:
         return (await answers_of(request, runtime, asked, [asked.query]))[0]
     return SearchAnswers(results=await answers_of(request, runtime, asked, asked.queries or []))
+
+
+def check_times(request: HttpRequest) -> None:
+    """Raise `InvalidFieldError` for a bare number, which the framework takes for seconds."""
+    for name in ("created_after", "created_before"):
+        if not DATE.match(request.query_params.get(name, "2026-11-21")):
+            raise InvalidFieldError(name, "is not a time such as 2026-11-21T09:00:00Z")
 
 
 def metadata_filter(given: Iterable[tuple[str, str]]) -> dict[str, Any] | None:

@@ -32,6 +32,7 @@ IDEMPOTENCY_KEY: Node = {
     "description": "A request with a key that was used before is answered as that one was.",
     "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
 }
+METADATA_VALUE: Node = {"type": "string", "maxLength": 64, **WITHOUT_NUL}
 METADATA_FILTER: Node = {
     "name": "metadata",
     "in": "query",
@@ -40,7 +41,7 @@ METADATA_FILTER: Node = {
     "explode": True,
     "schema": {
         "type": "object",
-        "patternProperties": {r"^metadata\.[A-Za-z0-9_-]+$": {"type": "string", "maxLength": 64}},
+        "patternProperties": {r"^metadata\.[A-Za-z0-9_-]+$": METADATA_VALUE},
         "additionalProperties": False,
     },
 }

@@ -46,6 +46,8 @@ NAIVE = "2024-05-01T10:00:00"
         ("created_after", NAIVE),
         ("created_after", ""),
         ("created_after", "nan"),
+        ("created_after", "6.1e-05"),
+        ("created_before", "1700000000"),
         ("created_before", "2024-13-01T00:00:00Z"),
         ("created_before", NAIVE),
         ("created_before", "99999-01-01T00:00:00Z"),
