@@ -15,9 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import product
 from pathlib import Path
+from secrets import token_hex
 from typing import NamedTuple
 
 import click
@@ -36,8 +39,8 @@ from cli.records import loopback_port
 from cli.valkey import EmbeddedValkey
 from db.migrating import migrate
 
-ROUNDS = 3
-REQUESTS = 2_000
+ROUNDS = 5
+REQUESTS = 800
 CLIENTS = (1, 16)
 TENANT = "acme"
 OPERATOR = "an-operators-key-for-the-bench"
@@ -96,7 +99,7 @@ def ways(store_key: str) -> list[Way]:
 @contextmanager
 def api(folder: Path, settings: Mapping[str, str]) -> Iterator[tuple[str, int]]:
     """An API with `settings`: its URL and its process."""
-    port = loopback_port(folder / "api.port")
+    port = loopback_port(folder / f"{token_hex(4)}.port")
     variables = [f"MEMORY_{name}={value}" for name, value in settings.items()]
     command = [sys.executable, "-m", "cli.main", "api"]
     with (folder / "api.log").open("ab") as log:
@@ -210,17 +213,22 @@ def measure_all(folder: Path, common: Mapping[str, str], database: str, valkey_p
         "GET": ("GET", f"/v1/messages/{message_id}?tenant_id={TENANT}", b""),
         "POST": ("POST", "/v1/messages", msgspec.json.encode(MESSAGE)),
     }
-    table = Table("way in", "request", "clients", "API us", "Valkey us", "p50 ms")
-    for way in ways(made):
-        with api(folder, {**common, **way.settings}) as (url, pid):
-            for name, request in requests.items():
-                for clients in CLIENTS:
-                    costs = [
-                        measured(url, way, clients, request, (pid, valkey_pid))
-                        for _ in range(ROUNDS)
-                    ]
-                    figures = [f"{figure:,.2f}" for figure in median(costs)]
-                    table.add_row(way.name, name, str(clients), *figures)
+    costs: dict[tuple[str, int, str], list[Cost]] = defaultdict(list)
+    with ExitStack() as stack:
+        services = [
+            (way, *stack.enter_context(api(folder, {**common, **way.settings})))
+            for way in ways(made)
+        ]
+        # By turns, for a machine is not as fast in one minute as in the next.
+        for _ in range(ROUNDS):
+            for name, clients in product(requests, CLIENTS):
+                for way, url, pid in services:
+                    cost = measured(url, way, clients, requests[name], (pid, valkey_pid))
+                    costs[name, clients, way.name].append(cost)
+    table = Table("request", "clients", "way in", "API us", "Valkey us", "p50 ms")
+    for (name, clients, way_in), found in costs.items():
+        figures = [f"{figure:,.2f}" for figure in median(found)]
+        table.add_row(name, str(clients), way_in, *figures)
     Console(width=120).print(table)
     for what, microseconds in row_level_security(database, message_id).items():
         click.echo(f"{what}: {microseconds:.0f} us")
