@@ -4,6 +4,7 @@ from types import TracebackType
 
 from litestar.types import HTTPScope
 
+from api.door import ALWAYS_ANSWERED
 from api.problems import BusyError, ProblemError
 
 HEADERS_MAX_BYTES = 32 * 1024
@@ -11,8 +12,6 @@ HEADERS_MAX_BYTES = 32 * 1024
 URL_MAX_BYTES = 64 * 1024
 # Colon, space and the end of the line.
 BYTES_BESIDE = 4
-# Who asks how the service is must hear it above all when it is full.
-PROBES = frozenset({"/v1/admin/live", "/v1/admin/health", "/v1/admin/readiness", "/metrics"})
 
 
 def check_size(scope: HTTPScope) -> None:
@@ -31,7 +30,7 @@ class Room:
 
     def place(self, path: str) -> "Place":
         """A place for a request to `path`, to be entered with `with`."""
-        return Place(self, counts=path not in PROBES)
+        return Place(self, counts=path not in ALWAYS_ANSWERED)
 
 
 class Place:

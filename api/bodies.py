@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
+from uuid import UUID
 
 import msgspec
 from litestar import Request
@@ -101,6 +102,14 @@ def read(decoder: msgspec.json.Decoder[Body], body: bytes) -> Body:
         return decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise invalid([field_error(error)]) from None
+
+
+def read_id(field: str, text: str) -> UUID:
+    """The id that `text` is; raises `InvalidFieldError` about `field` when it is none."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidFieldError(field, "is not a UUID") from None
 
 
 def read_idempotency_key(

@@ -55,7 +55,7 @@ HEADERS: dict[str, Node] = {
     "X-Request-ID": {"required": True, "schema": {"type": "string"}},
     "X-RateLimit-Limit": {"description": "Requests that the nearest limit allows."},
     "X-RateLimit-Remaining": {"description": "Requests that are left of it."},
-    "X-RateLimit-Reset": {"description": "Seconds until some are given back."},
+    "X-RateLimit-Reset": {"description": "Seconds until all of it can be used again."},
     "Retry-After": {"description": "Seconds to wait.", "required": True},
     "WWW-Authenticate": {"required": True, "schema": {"type": "string"}},
     "Idempotency-Replayed": {"schema": {"const": "true"}},
@@ -192,4 +192,4 @@ def name(status: int) -> str:
 
 def is_public(path: str) -> bool:
     """Whether this path needs no key."""
-    return any(path == public or path.startswith(public + "/") for public in PUBLIC)
+    return path in PUBLIC

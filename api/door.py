@@ -17,6 +17,8 @@ PROBES = ("/v1/admin/live", "/v1/admin/health", "/v1/admin/readiness")
 PUBLIC = (*PROBES, "/docs")
 DOCS = "/docs/"
 METRICS = "/metrics"
+# Who asks how the service is must hear it, however full it is and however often they ask.
+ALWAYS_ANSWERED = frozenset({*PROBES, METRICS})
 # Shorter ones can be guessed.
 KEY_LENGTH = 20
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -29,6 +31,7 @@ class Visitor(NamedTuple):
     """Someone at the door: the key that was presented, and who that is, as far as is known."""
 
     key: str
+    digest: bytes
     caller: Caller | None
     public: bool
     """Whether what is asked for is for everybody."""
@@ -40,11 +43,6 @@ class Visitor(NamedTuple):
         """Whether it is one that the settings have or might have: nobody guesses the store's."""
         of_settings = self.caller is not None and self.caller.key_id is None
         return self.key != "" and (self.wrong or of_settings)
-
-    @property
-    def digest(self) -> bytes:
-        """Of the key."""
-        return digest_of(self.key)
 
 
 class Door:
@@ -64,8 +62,6 @@ class Door:
         }
         if weak := [name_of(digest_of(k)) for k in settings.operator_keys if len(k) < KEY_LENGTH]:
             log.warning("short_api_keys", keys=sorted(weak), shorter_than=KEY_LENGTH)
-        # What tells whether the service is well must not depend on how often it is asked.
-        self.unlimited = frozenset({*PROBES, METRICS})
         self._public = {*PUBLIC, *([METRICS] if settings.metrics_public else [])}
         # None until the store has been asked.
         self._open: bool | None = None
@@ -108,23 +104,22 @@ class Door:
         if self.open:
             self._check_is_local(headers)
             if self._open:
-                return Visitor("", NOBODY, public=False)
+                return Visitor("", b"", NOBODY, public=False)
         if public:
-            return Visitor("", None, public=True)
+            return Visitor("", b"", None, public=True)
         key = presented_key(headers)
-        caller = self._recall(key)
+        digest = digest_of(key)
+        caller = self._operators.get(digest) or self._keys.recall(digest)
         asked = caller is not None or self._open is None or SHAPE.fullmatch(key) is not None
-        return Visitor(key, caller, public=False, wrong=not asked)
+        return Visitor(key, digest, caller, public=False, wrong=not asked)
 
     async def find(self, visitor: Visitor) -> Caller:
-        """Who the visitor is; raises the 401 for a key that does not open."""
+        """Who the visitor is that was not known; raises the 401 for a key that does not open."""
         try:
             if self._open is None:
                 await self.follow()
                 if self._open:
                     return NOBODY
-            if caller := self._operators.get(visitor.digest):
-                return caller
             if SHAPE.fullmatch(visitor.key):
                 return await self._keys.find(visitor.digest)
         except ProblemError:
@@ -144,12 +139,6 @@ class Door:
         except ProblemError:
             return False
         return True
-
-    def _recall(self, key: str) -> Caller | None:
-        if not key:
-            return None
-        digest = digest_of(key)
-        return self._operators.get(digest) or self._keys.recall(digest)
 
     def _check_is_local(self, headers: dict[str, str]) -> None:
         # Or a web page elsewhere could reach in through a name that resolves to loopback.

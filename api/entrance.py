@@ -4,16 +4,18 @@ import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 
 from litestar.types import HTTPScope
 
-from api.door import Door, Visitor
+from api.door import ALWAYS_ANSWERED, Door, Visitor
 from api.known_keys import EndedKeyError
 from api.limiter import Limiter
 from api.problems import ProblemError, TooManyRequestsError
 from memory.access import Caller
-from memory.limits import Hit, Limit, Standing, read_limits
+from memory.limits import Hit, Standing, read_limits
+from memory.remembering import remember
 from memory.settings import Settings
 
 # Who has sent so many wrong keys waits for each answer, twice as long each time.
@@ -23,7 +25,7 @@ LONGEST_WAIT_SECONDS = 2.0
 # An address that a key was good from is not blocked for that key by what others send from there.
 TRUSTED_PAIRS = 10_000
 TRUSTED_SECONDS = 3_600.0
-KEY_LIMITS_KEPT = 1_000
+limits_of_key = lru_cache(maxsize=1_000)(read_limits)
 
 
 class Entrance:
@@ -35,7 +37,6 @@ class Entrance:
         self._address_limits = read_limits(settings.global_rate_limit)
         self._key_limits = read_limits(settings.key_rate_limit)
         self._failure_limits = read_limits(settings.auth_failure_limit)
-        self._own_limits: dict[str, tuple[Limit, ...]] = {}
         self._trusted: OrderedDict[tuple[str, bytes], float] = OrderedDict()
 
     async def admit(self, scope: HTTPScope, headers: dict[str, str]) -> Caller | None:
@@ -44,7 +45,7 @@ class Entrance:
         Raises the 401, 403, 429 or 503 that the request is answered with.
         """
         visitor = self.door.greet(scope, headers)
-        if scope["path"] in self.door.unlimited and (visitor.public or visitor.caller):
+        if scope["path"] in ALWAYS_ANSWERED and (visitor.public or visitor.caller):
             return visitor.caller
         address = address_of(scope)
         hits = [Hit(f"address:{address}", limit) for limit in self._address_limits]
@@ -54,10 +55,12 @@ class Entrance:
             # Counted by the look itself, or many at once would see no end.
             hits += self._failures_of(address, int(visitor.wrong))
         await self._count(scope, hits)
-        if visitor.public or visitor.caller:
-            self._trust(address, visitor)
-            return visitor.caller
-        return await self._find(scope, address, visitor)
+        if visitor.caller is None and not visitor.public:
+            return await self._find(scope, address, visitor)
+        if visitor.can_be_guessed:
+            pair = (address, visitor.digest)
+            remember(self._trusted, pair, time.monotonic() + TRUSTED_SECONDS, TRUSTED_PAIRS)
+        return visitor.caller
 
     async def _find(self, scope: HTTPScope, address: str, visitor: Visitor) -> Caller:
         try:
@@ -70,20 +73,21 @@ class Entrance:
                 problem.wait_seconds = await self._wait_for(scope, address, visitor)
             raise
         await self._count(scope, self._hits_of(caller))
-        self._trust(address, visitor)
         return caller
 
-    async def _count(self, scope: HTTPScope, hits: Sequence[Hit]) -> None:
+    async def _count(self, scope: HTTPScope, hits: Sequence[Hit]) -> Standing | None:
         standing = await self._limiter.admit(hits)
         note_standing(scope, standing)
         if standing and standing.retry_after is not None:
             raise TooManyRequestsError(standing)
+        return standing
 
     async def _wait_for(self, scope: HTTPScope, address: str, visitor: Visitor) -> float:
         """Count a wrong key, if it is not yet, and give the seconds that its address waits."""
-        if not visitor.wrong:
-            await self._count(scope, self._failures_of(address, 1))
-        standing = await self._limiter.admit(self._failures_of(address, 0))
+        if visitor.wrong:
+            standing = await self._limiter.admit(self._failures_of(address, 0))
+        else:
+            standing = await self._count(scope, self._failures_of(address, 1))
         wrong = standing.limit - standing.remaining if standing else 0
         if wrong <= PATIENT_UP_TO:
             return 0.0
@@ -95,28 +99,13 @@ class Entrance:
         return [Hit(f"auth:{address}", limit, cost) for limit in self._failure_limits]
 
     def _hits_of(self, caller: Caller) -> list[Hit]:
-        if caller.rate_limit is not None:
-            limits = self._own_limits.get(caller.rate_limit)
-            if limits is None:
-                if len(self._own_limits) >= KEY_LIMITS_KEPT:
-                    self._own_limits.clear()
-                limits = self._own_limits[caller.rate_limit] = read_limits(caller.rate_limit)
-        else:
-            limits = self._key_limits
+        own = caller.rate_limit
+        limits = self._key_limits if own is None else limits_of_key(own)
         return [Hit(f"key:{caller.name}:{caller.key_id or ''}", limit) for limit in limits]
 
     def _is_trusted(self, address: str, visitor: Visitor) -> bool:
         until = self._trusted.get((address, visitor.digest), 0.0)
         return time.monotonic() < until
-
-    def _trust(self, address: str, visitor: Visitor) -> None:
-        if not visitor.key:
-            return
-        pair = (address, visitor.digest)
-        self._trusted[pair] = time.monotonic() + TRUSTED_SECONDS
-        self._trusted.move_to_end(pair)
-        if len(self._trusted) > TRUSTED_PAIRS:
-            self._trusted.popitem(last=False)
 
 
 def address_of(scope: HTTPScope) -> str:

@@ -14,7 +14,7 @@ from api.runtime import Runtime
 from db.queries.audit import record_parameters
 from db.sessions import check_bound, visible_tenants
 from memory.access import AccessScope, Caller
-from memory.errors import ForeignTenantError, InvalidFieldError
+from memory.errors import InvalidFieldError
 from memory.jobs import ALL_TENANTS
 from memory.messages import NewMessage
 
@@ -47,10 +47,20 @@ def may_enter(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRoute
         raise ProblemError(403, "forbidden", "This takes a key that is for all tenants.")
 
 
+def caller_of(request: HttpRequest) -> Caller:
+    """Who asks for what is not for everybody."""
+    caller: Caller = request.scope["caller"]  # type: ignore[typeddict-item]
+    return caller
+
+
 def who(request: HttpRequest) -> str:
     """Who asks, for records: `local`, or `key` and the first 8 digits of the key's SHA-256."""
-    caller: Caller = request.scope["caller"]  # type: ignore[typeddict-item]
-    return caller.name
+    return caller_of(request).name
+
+
+def request_id_of(request: HttpRequest) -> str:
+    """What the answer, the log and records call the request."""
+    return str(request.scope["request_id"])  # type: ignore[typeddict-item]
 
 
 async def enter(request: HttpRequest, runtime: Runtime, *tenants: str) -> None:
@@ -89,12 +99,10 @@ async def count(request: HttpRequest, runtime: Runtime, tenants: Mapping[str, in
 
 async def enter_one_or_all(request: HttpRequest, runtime: Runtime, tenant_id: str | None) -> None:
     """Let the caller in to a tenant, or without one to what is done to all of them."""
-    if tenant_id is not None:
-        await enter(request, runtime, tenant_id)
+    if tenant_id is None:
+        check_bound([ALL_TENANTS])
     else:
-        caller: Caller = request.scope["caller"]  # type: ignore[typeddict-item]
-        if caller.tenants is not None:
-            raise ForeignTenantError
+        await enter(request, runtime, tenant_id)
 
 
 async def asked_tenants(
@@ -114,5 +122,6 @@ def record(
     request: HttpRequest, tenant_id: str, action: str, details: dict[str, Any]
 ) -> dict[str, Any]:
     """The parameters of the record that says what the caller has done."""
-    request_id = str(request.scope["request_id"])  # type: ignore[typeddict-item]
-    return record_parameters(tenant_id, who(request), action, details, request_id=request_id)
+    return record_parameters(
+        tenant_id, who(request), action, details, request_id=request_id_of(request)
+    )

@@ -10,10 +10,10 @@ from litestar import Request, get, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter, QueryParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
-from sqlalchemy import TextClause
 from sqlalchemy.exc import IntegrityError
 
-from api.entry import ADMIN, READ, asked_tenants, enter, record
+from api.bodies import read_id
+from api.entry import ADMIN, READ, asked_tenants, caller_of, enter, record
 from api.problems import BusyError
 from api.runtime import NamedRuntime, Runtime
 from api.starting import job_of, send
@@ -21,13 +21,12 @@ from db.queries.audit import INSERT_RECORD
 from db.queries.jobs import CANCEL_JOB, RETRY_JOB, job_from_row, jobs_page
 from db.sessions import visible_transaction
 from memory.access import Caller
-from memory.errors import InvalidFieldError, StateConflictError
+from memory.errors import StateConflictError
 from memory.jobs import ALL_TENANTS, Job, JobKind, JobState
-from memory.messages import TENANT_PATTERN
+from memory.messages import TENANT_OR_ALL_PATTERN
 
 PAGE_MOST = 200
-# A tenant, or `*` for the jobs that are about all of them.
-TENANT_OR_ALL_PATTERN = rf"^\*$(?!\n)|{TENANT_PATTERN}"
+CHANGES = {"cancel_job": CANCEL_JOB, "retry_job": RETRY_JOB}
 
 HttpRequest = Request[Any, Any, Any]
 JobId = Annotated[str, PathParameter(description="The job's id, a UUID.")]
@@ -74,7 +73,7 @@ async def cancel_job(request: HttpRequest, runtime: NamedRuntime, job_id: JobId)
     To cancel a cancelled job changes nothing; one that has ended otherwise is a 409.
     """
     before = await found(request, runtime, job_id)
-    await changed(request, runtime, CANCEL_JOB, before)
+    await changed(request, runtime, "cancel_job", before)
     after = await job_of(runtime, before.id)
     if after.state != "cancelled":
         raise StateConflictError(f"The job has ended: it is {after.state}.")
@@ -86,7 +85,7 @@ async def retry_job(request: HttpRequest, runtime: NamedRuntime, job_id: JobId) 
     """Have a failed or cancelled job go on from where it stood; 409 for any other."""
     before = await found(request, runtime, job_id)
     try:
-        retried = await changed(request, runtime, RETRY_JOB, before)
+        retried = await changed(request, runtime, "retry_job", before)
     except IntegrityError:
         raise StateConflictError("Another job that does the same is at work.") from None
     after = await job_of(runtime, before.id)
@@ -115,7 +114,7 @@ async def job_events(request: HttpRequest, runtime: NamedRuntime, job_id: JobId)
     Who connects again is told how the job stands now, whatever `Last-Event-ID` says.
     """
     job = await found(request, runtime, job_id)
-    caller: Caller = request.scope["caller"]  # type: ignore[typeddict-item]
+    caller = caller_of(request)
     if not runtime.watch.has_room(caller.name):
         raise BusyError
     return ServerSentEvent(events(runtime, job, caller))
@@ -138,23 +137,18 @@ async def events(
 
 async def found(request: HttpRequest, runtime: Runtime, job_id: str) -> Job:
     """The job with this id; raises `InvalidFieldError` or `JobNotFoundError`."""
-    try:
-        wanted = UUID(job_id)
-    except ValueError:
-        raise InvalidFieldError("job_id", "is not a UUID") from None
-    job = await job_of(runtime, wanted)
+    job = await job_of(runtime, read_id("job_id", job_id))
     if job.tenant_id is not None:
         await enter(request, runtime, job.tenant_id)
     return job
 
 
-async def changed(request: HttpRequest, runtime: Runtime, statement: TextClause, job: Job) -> bool:
-    """Whether `statement` has changed the row of `job`; its name says what the record is of."""
-    action = "cancel_job" if statement is CANCEL_JOB else "retry_job"
+async def changed(request: HttpRequest, runtime: Runtime, action: str, job: Job) -> bool:
+    """Whether `action`, one of `CHANGES`, has changed the row of `job`; if so, that is recorded."""
     tenant_id = job.tenant_id or ALL_TENANTS
     named = {"tenant_id": tenant_id, "id": job.id}
     async with visible_transaction(runtime.engine) as connection:
-        done = await connection.scalar(statement, named) is not None
+        done = await connection.scalar(CHANGES[action], named) is not None
         if done:
             details = {"job_id": job.id, "kind": job.kind}
             written = record(request, tenant_id, action, details)

@@ -6,21 +6,20 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from litestar import Request, Response, delete, get, post
+from litestar import Request, delete, get, post
 from litestar.params import PathParameter, QueryParameter, RawBody
 
-from api.bodies import check_json, read
-from api.entry import OPERATOR, record, who
-from api.jobs import TENANT_OR_ALL_PATTERN
+from api.bodies import check_json, read, read_id
+from api.entry import OPERATOR, caller_of, request_id_of, who
 from api.openapi import documented_body
 from api.problems import ProblemError
 from api.runtime import NamedRuntime
-from db.keys import create_key, revoke_key, rotate_key
+from db.keys import By, create_key, revoke_key, rotate_key
 from db.queries.keys import key_from_row, keys_page
 from db.sessions import operator_transaction
-from memory.access import AccessScope, Caller
-from memory.errors import InvalidFieldError
+from memory.access import AccessScope
 from memory.keys import IssuedKey, Key, NewKey, Rotation, check_expiry, check_key
+from memory.messages import TENANT_OR_ALL_PATTERN
 
 PAGE_MOST = 200
 NEW_KEY = msgspec.json.Decoder(NewKey)
@@ -44,9 +43,7 @@ class KeyPage(msgspec.Struct, frozen=True, kw_only=True):
     tags=["admin"],
     opt=OPERATOR,
 )
-async def make_key(
-    request: HttpRequest, runtime: NamedRuntime, body: RawBody
-) -> Response[IssuedKey]:
+async def make_key(request: HttpRequest, runtime: NamedRuntime, body: RawBody) -> IssuedKey:
     """Make a key. The answer is the only place where it is ever shown.
 
     From the first one on the service asks for a key, also where it has asked for none.
@@ -56,10 +53,9 @@ async def make_key(
     check_key(new, datetime.now(UTC))
     check_grant(request, new.scopes)
     async with operator_transaction(runtime.engine) as connection:
-        done = record(request, "*", "create_key", {})
-        issued = await connection.run_sync(create_key, new, who(request), done)
+        issued = await connection.run_sync(create_key, new, by(request))
     runtime.door.close()
-    return Response(issued, status_code=201, headers={"Cache-Control": "no-store"})
+    return issued
 
 
 @get("/v1/admin/keys", tags=["admin"], opt=OPERATOR)
@@ -88,10 +84,9 @@ async def end_key(request: HttpRequest, runtime: NamedRuntime, key_id: KeyId) ->
 
     To revoke a revoked key changes nothing.
     """
-    wanted = read_id(key_id)
+    wanted = read_id("key_id", key_id)
     async with operator_transaction(runtime.engine) as connection:
-        done = record(request, "*", "revoke_key", {})
-        ended = await connection.run_sync(revoke_key, wanted, done)
+        ended = await connection.run_sync(revoke_key, wanted, by(request))
     runtime.keys.forget()
     return ended
 
@@ -105,7 +100,7 @@ async def end_key(request: HttpRequest, runtime: NamedRuntime, key_id: KeyId) ->
 )
 async def replace_key(
     request: HttpRequest, runtime: NamedRuntime, key_id: KeyId, body: RawBody
-) -> Response[IssuedKey]:
+) -> IssuedKey:
     """Make a key that may do what an old one may, which ends after a time of grace.
 
     409 for a key that has ended or was replaced already.
@@ -113,26 +108,21 @@ async def replace_key(
     check_json(request)
     rotation = read(ROTATION, body)
     check_expiry(rotation.expires_at, datetime.now(UTC))
-    wanted = read_id(key_id)
+    wanted = read_id("key_id", key_id)
     async with operator_transaction(runtime.engine) as connection:
-        done = record(request, "*", "rotate_key", {})
-        issued = await connection.run_sync(rotate_key, wanted, rotation, who(request), done)
+        issued = await connection.run_sync(rotate_key, wanted, rotation, by(request))
         check_grant(request, issued.scopes)
     runtime.keys.forget()
-    return Response(issued, status_code=201, headers={"Cache-Control": "no-store"})
+    return issued
+
+
+def by(request: HttpRequest) -> By:
+    """Who does something to a key, for its record."""
+    return By(who(request), request_id_of(request))
 
 
 def check_grant(request: HttpRequest, scopes: Iterable[AccessScope]) -> None:
     """Raise the 403 for a caller who would hand out what the caller's own key may not."""
-    caller: Caller = request.scope["caller"]  # type: ignore[typeddict-item]
-    if missing := sorted(set(scopes) - caller.scopes):
+    if missing := sorted(set(scopes) - caller_of(request).scopes):
         detail = f"This key has not the scope {missing[0]}, and can give it to no other."
         raise ProblemError(403, "forbidden", detail)
-
-
-def read_id(key_id: str) -> UUID:
-    """The id in a path; raises `InvalidFieldError`."""
-    try:
-        return UUID(key_id)
-    except ValueError:
-        raise InvalidFieldError("key_id", "is not a UUID") from None

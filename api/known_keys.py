@@ -16,6 +16,7 @@ from db.queries.keys import ANY_API_KEY, API_KEY, NOTE_USE, caller_from_row
 from db.sessions import operator_transaction
 from memory.access import Caller
 from memory.keys import state_of
+from memory.remembering import remember
 
 log = structlog.get_logger(__name__)
 
@@ -102,10 +103,7 @@ class KnownKeys:
             self._known.pop(digest, None)
             raise EndedKeyError("has expired" if state == "expired" else "was revoked")
         known = Known(caller_from_row(row, digest), row.expires_at, asked_at + KNOWN_SECONDS)
-        self._known[digest] = known
-        self._known.move_to_end(digest)
-        if len(self._known) > KNOWN_KEYS:
-            self._known.popitem(last=False)
+        remember(self._known, digest, known, KNOWN_KEYS)
         return known
 
     def _note(self, caller: Caller) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 from litestar import Request, Response, Router, get, post
 from litestar.params import PathParameter, QueryParameter, RawBody
 
-from api.bodies import check_json, read_batch, read_idempotency_key, read_message
+from api.bodies import check_json, read_batch, read_id, read_idempotency_key, read_message
 from api.entry import READ, WRITE, enter, enter_to_store
 from api.ingest import Key, Stored
 from api.ingest import Request as StoreRequest
@@ -24,7 +24,7 @@ from db.queries.messages import (
 from db.sessions import operator_transaction, tenant_transaction, visible_tenants
 from memory.embedding.batching import embed_contents
 from memory.embedding.protocol import Vectors
-from memory.errors import InvalidFieldError, MessageNotFoundError
+from memory.errors import MessageNotFoundError
 from memory.lexical.analysis import analyser
 from memory.messages import (
     TENANT_PATTERN,
@@ -95,10 +95,7 @@ async def found(
     The caller is let in to its tenant. Raises `InvalidFieldError` when it can be no id, and
     `MessageNotFoundError`.
     """
-    try:
-        wanted = UUID(message_id)
-    except ValueError:
-        raise InvalidFieldError("message_id", "is not a UUID") from None
+    wanted = read_id("message_id", message_id)
     tenant_id = tenant_id or await tenant_of(runtime, wanted)
     if tenant_id is None:
         raise MessageNotFoundError

@@ -15,6 +15,7 @@ from api.metrics import Metrics
 from memory.embedding.batching import embed_queries
 from memory.embedding.protocol import Embedder, Vectors
 from memory.errors import EmbeddingRejectedError, EmbeddingUnavailableError
+from memory.remembering import remember
 
 CALL_QUERIES = 32
 # Some 3 MB of vectors of 384 numbers. The queries themselves are not kept, only their digests.
@@ -92,9 +93,7 @@ class QueryVectors:
         if vector is None:
             vector = asyncio.get_running_loop().create_future()
             new.append(Asked(query, digest, vector))
-            self._known[digest] = vector
-            if len(self._known) > KEPT_VECTORS:
-                self._known.popitem(last=False)
+            remember(self._known, digest, vector, KEPT_VECTORS)
         else:
             self._known.move_to_end(digest)
             self._count("process")

@@ -3,7 +3,7 @@
 import time
 from collections import OrderedDict
 from collections.abc import Collection
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -18,6 +18,7 @@ from db.queries.tenants import (
     settings_of,
 )
 from db.sessions import tenant_transaction
+from memory.remembering import remember
 from memory.settings import Settings
 from memory.tenants import (
     Effective,
@@ -32,8 +33,6 @@ from memory.tenants import (
 KNOWN_SECONDS = 5.0
 assert KNOWN_SECONDS < REINDEX_AFTER_SECONDS  # noqa: S101
 KNOWN_TENANTS = 10_000
-
-Known = TypeVar("Known")
 
 
 class Tenants:
@@ -66,7 +65,7 @@ class Tenants:
         parameters = {"tenant_id": tenant_id, "most": EXACT_UP_TO + 1}
         row = (await connection.execute(TENANT_SIZE, parameters)).one()
         small = is_small(row.messages, row.vectors)
-        remember(self._small, tenant_id, (now + KNOWN_SECONDS, small))
+        remember(self._small, tenant_id, (now + KNOWN_SECONDS, small), KNOWN_TENANTS)
         return small
 
     async def put(
@@ -107,13 +106,6 @@ class Tenants:
                 stored = {row.tenant_id: settings_from_row(row) for row in rows}
             for tenant_id in unknown:
                 found[tenant_id] = stored.get(tenant_id, TenantSettings())
-                remember(self._known, tenant_id, (now + KNOWN_SECONDS, found[tenant_id]))
+                noted = (now + KNOWN_SECONDS, found[tenant_id])
+                remember(self._known, tenant_id, noted, KNOWN_TENANTS)
         return found
-
-
-def remember(known: OrderedDict[str, Known], tenant_id: str, what: Known) -> None:
-    """Note `what` for a tenant, and forget the one that was noted longest ago."""
-    known[tenant_id] = what
-    known.move_to_end(tenant_id)
-    if len(known) > KNOWN_TENANTS:
-        known.popitem(last=False)

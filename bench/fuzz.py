@@ -21,6 +21,7 @@ from pathlib import Path
 
 import click
 import httpx
+import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.app import create_app
@@ -68,15 +69,13 @@ class Outcome:
 
 def fuzzed(settings: Settings) -> Settings:
     """`settings` of a service that is attacked: a key, no limits, no long waits."""
-    return Settings(
-        **{
-            **{name: getattr(settings, name) for name in Settings.__struct_fields__},
-            "api_keys": KEY,
-            "global_rate_limit": "",
-            "tenant_rate_limit": "",
-            "auth_failure_limit": "",
-            "request_timeout_seconds": 5.0,
-        }
+    return msgspec.structs.replace(
+        settings,
+        api_keys=KEY,
+        global_rate_limit="",
+        tenant_rate_limit="",
+        auth_failure_limit="",
+        request_timeout_seconds=5.0,
     )
 
 

@@ -15,9 +15,8 @@ from sqlalchemy.exc import OperationalError
 
 from cli.errors import StartError
 from cli.servers import database
-from db.keys import create_key, revoke_key, rotate_key
+from db.keys import By, create_key, revoke_key, rotate_key
 from db.migrating import check_schema, owner_connection
-from db.queries.audit import record_parameters
 from db.queries.keys import key_from_row, keys_page
 from memory.jobs import ALL_TENANTS
 from memory.keys import (
@@ -33,7 +32,7 @@ from memory.keys import (
 )
 from memory.settings import load_settings
 
-STARTED_BY = "aiml"
+BY = By("aiml")
 PAGE = 200
 FEW = 3
 WIDEST = 10_000
@@ -88,8 +87,7 @@ def create(
     }
     new = converted(wanted | {"expires_at": days_from_now(days)}, NewKey)
     check_key(new, datetime.now(UTC))
-    record = record_parameters(ALL_TENANTS, STARTED_BY, "create_key", {})
-    show_issued(in_store(lambda connection: create_key(connection, new, STARTED_BY, record)))
+    show_issued(in_store(lambda connection: create_key(connection, new, BY)))
 
 
 @keys.command("list")
@@ -123,8 +121,7 @@ def list_(tenant: str | None, ended: bool) -> None:
 @KEY_ID
 def revoke(key_id: UUID) -> None:
     """Revoke the key ID: within seconds it opens nothing."""
-    record = record_parameters(ALL_TENANTS, STARTED_BY, "revoke_key", {})
-    key = in_store(lambda connection: revoke_key(connection, key_id, record))
+    key = in_store(lambda connection: revoke_key(connection, key_id, BY))
     click.echo(f"Revoked: {key.name} {key.label}".rstrip())
 
 
@@ -144,10 +141,7 @@ def rotate(key_id: UUID, grace_hours: float, days: float | None) -> None:
         raise click.UsageError("--grace-hours: that is no number.")
     rotation = Rotation(grace_seconds=round(grace_hours * 3600), expires_at=days_from_now(days))
     check_expiry(rotation.expires_at, datetime.now(UTC))
-    record = record_parameters(ALL_TENANTS, STARTED_BY, "rotate_key", {})
-    show_issued(
-        in_store(lambda connection: rotate_key(connection, key_id, rotation, STARTED_BY, record))
-    )
+    show_issued(in_store(lambda connection: rotate_key(connection, key_id, rotation, BY)))
 
 
 def in_store(work: Callable[[Connection], Done]) -> Done:

@@ -1,14 +1,14 @@
 """Making, replacing and revoking keys, for operators at whichever door, with their records."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
-from db.queries.audit import INSERT_RECORD
+from db.queries.audit import INSERT_RECORD, record_parameters
 from db.queries.keys import (
     INSERT_KEY,
     LOCK_KEY,
@@ -18,6 +18,7 @@ from db.queries.keys import (
     keys_by_id,
 )
 from memory.errors import KeyNotFoundError, StateConflictError
+from memory.jobs import ALL_TENANTS
 from memory.keys import (
     IssuedKey,
     Key,
@@ -30,22 +31,21 @@ from memory.keys import (
 )
 
 
-def create_key(
-    connection: Connection, new: NewKey, created_by: str, record: dict[str, Any]
-) -> IssuedKey:
+class By(NamedTuple):
+    """Who does something to a key, and with which request, for the record of it."""
+
+    actor: str
+    request_id: str | None = None
+
+
+def create_key(connection: Connection, new: NewKey, by: By) -> IssuedKey:
     """A new key, in the transaction of `connection`. What is sent is in the answer alone."""
-    issued = _insert(connection, new, created_by)
-    _write(connection, record, issued)
+    issued = _insert(connection, new, by)
+    _record(connection, by, "create_key", issued)
     return issued
 
 
-def rotate_key(
-    connection: Connection,
-    key_id: UUID,
-    rotation: Rotation,
-    created_by: str,
-    record: dict[str, Any],
-) -> IssuedKey:
+def rotate_key(connection: Connection, key_id: UUID, rotation: Rotation, by: By) -> IssuedKey:
     """A new key in place of an old one, which ends when its time of grace is over.
 
     Raises `KeyNotFoundError`, and `StateConflictError` for a key that has ended or was replaced.
@@ -61,24 +61,24 @@ def rotate_key(
         rate_limit=old.rate_limit,
         expires_at=successor_expiry(old, rotation, datetime.now(UTC)),
     )
-    issued = _insert(connection, new, created_by)
+    issued = _insert(connection, new, by)
     named = {"id": old.id, "replaced_by": issued.id, "grace_seconds": rotation.grace_seconds}
     connection.execute(REPLACE_KEY, named)
-    _write(connection, record, issued, replaces=old.name)
+    _record(connection, by, "rotate_key", issued, replaces=old.name)
     return issued
 
 
-def revoke_key(connection: Connection, key_id: UUID, record: dict[str, Any]) -> Key:
+def revoke_key(connection: Connection, key_id: UUID, by: By) -> Key:
     """The key, which opens no more. Raises `KeyNotFoundError`."""
     _locked(connection, key_id)
     revoked = connection.scalar(REVOKE_KEY, {"id": key_id}) is not None
     key = _key(connection, key_id)
     if revoked:
-        _write(connection, record, key)
+        _record(connection, by, "revoke_key", key)
     return key
 
 
-def _insert(connection: Connection, new: NewKey, created_by: str) -> IssuedKey:
+def _insert(connection: Connection, new: NewKey, by: By) -> IssuedKey:
     drawn = drawn_key()
     key_id = uuid7()
     values = {
@@ -88,7 +88,7 @@ def _insert(connection: Connection, new: NewKey, created_by: str) -> IssuedKey:
         "tenants": stored_tenants(new.tenants),
         "scopes": sorted(set(new.scopes)),
         "rate_limit": new.rate_limit,
-        "created_by": created_by,
+        "created_by": by.actor,
         "expires_at": new.expires_at,
     }
     connection.execute(INSERT_KEY, values)
@@ -106,8 +106,9 @@ def _key(connection: Connection, key_id: UUID) -> Key:
     return key_from_row(connection.execute(keys_by_id([key_id])).one(), datetime.now(UTC))
 
 
-def _write(connection: Connection, record: dict[str, Any], key: Key, **more: str) -> None:
+def _record(connection: Connection, by: By, action: str, key: Key, **more: str) -> None:
     shown = {"key_id": str(key.id), "key": key.name, "label": key.label}
     granted = {"tenants": key.tenants, "scopes": key.scopes, "expires_at": key.expires_at}
-    details = msgspec.json.encode({**shown, **granted, **more}).decode()
-    connection.execute(INSERT_RECORD, {**record, "details": details})
+    details = {**shown, **granted, **more}
+    done = record_parameters(ALL_TENANTS, by.actor, action, details, request_id=by.request_id)
+    connection.execute(INSERT_RECORD, done)

@@ -16,7 +16,7 @@ from memory.checks import check_text
 from memory.errors import InvalidFieldError, SettingsError
 from memory.jobs import ALL_TENANTS
 from memory.limits import read_limits
-from memory.messages import TENANT_PATTERN
+from memory.messages import TENANT_OR_ALL_PATTERN
 
 # So that a key is known for what it is where it should not be: in a log, a mail, a repository.
 PREFIX = "aiml_"
@@ -29,9 +29,7 @@ LONGEST_GRACE_SECONDS = 30 * 86_400
 LONGEST_LIFE_DAYS = 100 * 366
 
 KeyState = Literal["live", "expired", "revoked"]
-TenantOrAll = Annotated[
-    str, Meta(min_length=1, max_length=64, pattern=rf"^\*$(?!\n)|{TENANT_PATTERN}")
-]
+TenantOrAll = Annotated[str, Meta(min_length=1, max_length=64, pattern=TENANT_OR_ALL_PATTERN)]
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -20,6 +20,8 @@ Archived = Literal["exclude", "only", "include"]
 
 # `$` alone would let a final newline through.
 TENANT_PATTERN = r"^[A-Za-z0-9_.-]+$(?!\n)"
+# A tenant, or `*` for what is about all of them.
+TENANT_OR_ALL_PATTERN = rf"^\*$(?!\n)|{TENANT_PATTERN}"
 PRINTABLE_PATTERN = r"^[^\x00-\x1f\x7f]+$(?!\n)"
 
 TenantId = Annotated[

@@ -5,6 +5,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 
 from memory.limits import Hit, Limit, Standing, merged
+from memory.remembering import remember
 
 # A hit counts until all of the part in which it came has left the window, so that no window of
 # the limit's length ever holds more than the limit, however it lies. A hit may count for 1/64 of
@@ -86,7 +87,7 @@ class Windows:
         for hit, window in counted:
             if hit.cost:
                 window.add(hit.cost, now)
-                self._keep(hit, window)
+                remember(self._windows, hit.window, window, self._most)
         hit, window = min(counted, key=lambda each: each[1].remaining / each[0].limit.amount)
         return standing(hit, window.remaining, window.reset(now), None)
 
@@ -94,12 +95,6 @@ class Windows:
         window = self._windows.get(hit.window) or Window(hit.limit)
         window.forget(now)
         return window
-
-    def _keep(self, hit: Hit, window: Window) -> None:
-        self._windows[hit.window] = window
-        self._windows.move_to_end(hit.window)
-        if len(self._windows) > self._most:
-            self._windows.popitem(last=False)
 
 
 def standing(hit: Hit, remaining: int, reset: int, wait: float | None) -> Standing:

@@ -10,8 +10,7 @@ from pgvector import HalfVector
 from sqlalchemy import Connection, text
 from uuid_utils.compat import uuid7
 
-from db.keys import create_key
-from db.queries.audit import record_parameters
+from db.keys import By, create_key
 from db.queries.jobs import INSERT_JOB
 from memory.jobs import JobKind, JobState
 from memory.keys import IssuedKey, NewKey
@@ -111,5 +110,4 @@ def set_job(connection: Connection, job_id: UUID | str, **columns: Any) -> None:
 def add_key(connection: Connection, **given: Any) -> IssuedKey:
     """Make a key for `acme`, or as it is given."""
     new = NewKey(**{"tenants": ["acme"], **given})
-    record = record_parameters("*", "test", "create_key", {})
-    return create_key(connection, new, "test", record)
+    return create_key(connection, new, By("test"))

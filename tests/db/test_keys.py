@@ -11,8 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import api_engine, worker_engine
-from db.keys import revoke_key, rotate_key
-from db.queries.audit import record_parameters
+from db.keys import By, revoke_key, rotate_key
 from db.queries.keys import ANY_API_KEY, API_KEY, NOTE_USE, keys_page
 from db.sessions import bound_to, operator_transaction, tenant_transaction
 from memory.errors import ForeignTenantError, KeyNotFoundError, StateConflictError
@@ -21,6 +20,7 @@ from memory.settings import Settings
 from tests.db.rows import add_key
 
 EVERY_KEY = text("select id from api_keys")
+TEST = By("test")
 USED = text("select last_used_at from api_keys where id = :id")
 
 
@@ -31,12 +31,8 @@ async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
     await engine.dispose()
 
 
-def record(action: str) -> dict[str, Any]:
-    return record_parameters("*", "test", action, {})
-
-
 def rotate(owner: Connection, key_id: UUID, **how: Any) -> IssuedKey:
-    return rotate_key(owner, key_id, Rotation(**how), "test", record("rotate_key"))
+    return rotate_key(owner, key_id, Rotation(**how), TEST)
 
 
 async def test_only_an_operator_sees_keys(engine: AsyncEngine, owner: Connection) -> None:
@@ -113,14 +109,14 @@ def test_a_use_is_noted_once_a_minute(owner: Connection) -> None:
 
 def test_what_was_not_done_is_not_recorded(owner: Connection) -> None:
     made = add_key(owner)
-    assert revoke_key(owner, made.id, record("revoke_key")).state == "revoked"
-    assert revoke_key(owner, made.id, record("revoke_key")).state == "revoked"
+    assert revoke_key(owner, made.id, TEST).state == "revoked"
+    assert revoke_key(owner, made.id, TEST).state == "revoked"
     with pytest.raises(StateConflictError, match="is revoked"):
         rotate(owner, made.id)
     with pytest.raises(KeyNotFoundError):
         rotate(owner, UUID(int=0))
     with pytest.raises(KeyNotFoundError):
-        revoke_key(owner, UUID(int=0), record("revoke_key"))
+        revoke_key(owner, UUID(int=0), TEST)
     actions = owner.scalars(text("select action from audit_log order by id")).all()
     assert actions == ["create_key", "revoke_key"]
 
