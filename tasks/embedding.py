@@ -56,6 +56,8 @@ class Claimed(NamedTuple):
     id: UUID
     content: str
     version: int
+    waited: float = 0.0
+    """The seconds from its storing to its claim."""
 
 
 @shared_task(name="embed_messages", base=Task, bind=True)
@@ -102,6 +104,7 @@ def overdue_messages(resources: Resources, grace: float) -> Sequence[Row[Any]]:
     with resources.engine.begin() as connection:
         failed = connection.execute(FAIL_EXHAUSTED, attempts).all()
         overdue = connection.execute(OVERDUE, scope).all()
+    resources.metrics.not_embedded.labels("given_up").inc(len(failed))
     for row in failed:
         log.error("embedding_given_up", tenant_id=row.tenant_id, message_id=str(row.id))
     return overdue
@@ -159,8 +162,10 @@ def embed_claimed(
         return release(resources, tenant_id, claimed, error, hopeless=hopeless, delay=0)
     except Exception as error:
         return release(resources, tenant_id, claimed, error)
-    took = round((time.perf_counter() - started) * 1000)
-    log.info("embedded", tenant_id=tenant_id, messages=len(claimed), milliseconds=took)
+    took = time.perf_counter() - started
+    resources.metrics.note_embedded([message.waited + took for message in claimed])
+    milliseconds = round(took * 1000)
+    log.info("embedded", tenant_id=tenant_id, messages=len(claimed), milliseconds=milliseconds)
     return None
 
 
@@ -173,7 +178,8 @@ def embed_for_all(resources: Resources, tenant_id: str, claimed: Sequence[Claime
     while left := [model for model in resources.models.wanted() if model.id not in stored]:
         for model in left:
             embedder = resources.models.embedder(model)
-            vectors = embed_contents(embedder, [message.content for message in claimed])
+            with resources.metrics.embedding_seconds.time():
+                vectors = embed_contents(embedder, [message.content for message in claimed])
             stored.add(model.id)
             covers = stored if model is left[-1] else set()
             if write(resources, tenant_id, claimed, model.id, vectors, covers):
@@ -235,7 +241,10 @@ def release(
                 "max_attempts": resources.settings.embedding_max_attempts,
             },
         ).all()
+    given_up = released.count("failed")
+    resources.metrics.not_embedded.labels("given_up").inc(given_up)
+    resources.metrics.not_embedded.labels("put_off").inc(len(released) - given_up)
     # A row may keep what a provider says of its own words; a log may not.
     shown = without_quotes(reason, (message.content for message in claimed))
     log.warning("embedding_failed", tenant_id=tenant_id, messages=len(claimed), reason=shown)
-    return Failure(shown, "given up" if "failed" in released else "put off")
+    return Failure(shown, "given up" if given_up else "put off")

@@ -160,6 +160,7 @@ def finish(resources: Resources, held: Held, result: Values) -> None:
     with resources.engine.begin() as connection:
         if connection.scalar(FINISH_JOB, {**held.named, "result": _json(result)}) is None:
             raise JobLostError(f"job {held.id} is no longer this runner's")
+    resources.metrics.jobs_ended.labels(held.kind, "completed").inc()
     named = {"kind": held.kind, "job": str(held.id), "tenant_id": held.tenant_id}
     log.info("job_completed", **named, result=result)
 
@@ -177,6 +178,9 @@ def put_off(resources: Resources, held: Held, error: Exception) -> str:
     }
     with resources.engine.begin() as connection:
         state = connection.scalar(PUT_OFF_JOB, parameters)
+    if state in ("running", "failed"):
+        outcome = "put_off" if state == "running" else "failed"
+        resources.metrics.jobs_ended.labels(held.kind, outcome).inc()
     log.warning("job_put_off", kind=held.kind, job=str(held.id), reason=reason, exc_info=not named)
     return f"{PUT_OFF if state == 'running' else state or 'lost'}: {reason}"
 

@@ -2,20 +2,23 @@
 
 from functools import cached_property
 
+from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
 
 from db.engine import worker_engine
 from memory.settings import Settings
 from tasks.growth import Growth
 from tasks.kept_answers import KeptAnswers
+from tasks.metrics import WorkMetrics
 from tasks.models import Models
 
 
 class Resources:
     """Opened on first use, which must come after the fork: no thread or socket survives it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: WorkMetrics | None = None) -> None:
         self.settings = settings
+        self.metrics = metrics or WorkMetrics(CollectorRegistry())
 
     @cached_property
     def engine(self) -> Engine:

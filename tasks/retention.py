@@ -46,6 +46,7 @@ def expire_step(resources: Resources, held: Held) -> Values | None:
     """Do the next slice of a run; its result when there is none."""
     run = msgspec.convert(held.arguments, Run)
     place = msgspec.convert(held.position, Place)
+    archived, deleted = place.here.archived, place.here.deleted
     ended = False
     with resources.engine.begin() as connection:
         if place.phase == "choose":
@@ -60,6 +61,8 @@ def expire_step(resources: Resources, held: Held) -> Values | None:
             "tenants": place.tenants,
         }
     if not run.dry_run and place.phase != "choose":
+        resources.metrics.retention.labels("archived").inc(place.here.archived - archived)
+        resources.metrics.retention.labels("deleted").inc(place.here.deleted - deleted)
         tell(resources, place)
     return None
 

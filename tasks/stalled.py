@@ -37,6 +37,7 @@ def stalled_jobs(resources: Resources, grace: float = STALLED_GRACE_SECONDS) -> 
         failed = connection.execute(FAIL_EXHAUSTED_JOBS, limits).all()
         stalled = list(connection.execute(STALLED_JOBS, scope))
     for row in failed:
+        resources.metrics.jobs_ended.labels(row.kind, "failed").inc()
         log.error("job_given_up", kind=row.kind, job=str(row.id), tenant_id=row.tenant_id)
     return stalled
 

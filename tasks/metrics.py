@@ -1,0 +1,82 @@
+"""What the work on messages counts, in whichever process does it."""
+
+from collections.abc import Sequence
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from memory.jobs import JobKind
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+LAG_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 21_600)
+JOB_OUTCOMES = ("completed", "failed", "put_off")
+
+
+class WorkMetrics:
+    """The metrics of the processes of a worker, or of an API that does the work itself.
+
+    Series that an alert looks at are there from the start: a counter that is born at 1 has never
+    risen.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self.embedding_seconds = Histogram(
+            "embedding_generation_duration_seconds",
+            "Time to embed a query, or messages together.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.embedded = Counter(
+            "messages_embedded_total", "Messages whose vectors were stored.", registry=registry
+        )
+        self.lag = Histogram(
+            "message_embedding_lag_seconds",
+            "Time from storing a message to its vector.",
+            buckets=LAG_SECONDS,
+            registry=registry,
+        )
+        self.not_embedded = self._counter(
+            "messages_embedding_failed_total",
+            "Messages that could not be embedded: put off, or given up.",
+            outcome=("put_off", "given_up"),
+        )
+        self.jobs_ended = self._counter(
+            "jobs_ended_total",
+            "Slices of jobs that ended a job, or put it off.",
+            kind=get_args(JobKind),
+            outcome=JOB_OUTCOMES,
+        )
+        self.retention = self._counter(
+            "retention_messages_total",
+            "Messages that retention has archived or deleted.",
+            action=("archived", "deleted"),
+        )
+        self.breaker_state = Gauge(
+            "embedding_breaker_state",
+            "The circuit breaker before a provider: 0 closed, 1 trying again, 2 open.",
+            ["provider"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self.model = Gauge(
+            "memory_model_info",
+            "1, of the model that this process embeds with.",
+            ["model", "provider", "dimensions"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+
+    def note_embedded(self, lags: Sequence[float]) -> None:
+        """Messages were embedded, so many seconds after each was stored."""
+        self.embedded.inc(len(lags))
+        for lag in lags:
+            self.lag.observe(lag)
+
+    def _counter(self, name: str, meaning: str, **labels: tuple[str, ...]) -> Counter:
+        counter = Counter(name, meaning, list(labels), registry=self._registry)
+        first, *others = labels.values()
+        for value in first:
+            for other in others[0] if others else ("",):
+                counter.labels(value, *([other] if others else []))
+        return counter
