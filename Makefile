@@ -1,11 +1,11 @@
 # `make` alone lists what there is. Needs Python 3.11 or newer, a POSIX shell and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance fuzz audit lock clean
+.PHONY: help run test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance bench-panels fuzz prometheus dashboards audit lock clean
 
 VENV := .venv
 EXTRAS := .venv-extras
 PRODUCT := api cli db memory migrations tasks beat_schedule.py
-SOURCES := api bench cli db memory migrations tasks tests beat_schedule.py
+SOURCES := api bench cli db grafana memory migrations tasks tests beat_schedule.py
 PINS := requirements/lock.txt
 INSTALLED_FROM := pyproject.toml $(PINS) requirements/model.txt
 # Never plain `torch`: another release would bring other numbers, and gigabytes of other libraries.
@@ -69,6 +69,7 @@ run: $(VENV)/core.stamp ## set up what is missing and run the whole service unti
 	@exec $(VENV)/bin/aiml up
 
 test: $(VENV)/dev.stamp ## the whole suite, on real servers, without torch (ARGS="-k word" for a part)
+	@$(MAKE) --no-print-directory prometheus || echo 'Tests of alerts and dashboards that need it are skipped.' >&2
 	$(VENV)/bin/python -m pytest -m 'not extras' $(TOGETHER) $(ARGS)
 
 test-extras: $(EXTRAS)/dev.stamp ## the optional providers, in an environment of their own with torch
@@ -91,6 +92,7 @@ types: $(VENV)/dev.stamp ## the strict type checker
 check: lint types coverage ## everything that must pass before a commit
 
 coverage: $(VENV)/dev.stamp ## the whole suite, with the lines it did not reach
+	@$(MAKE) --no-print-directory prometheus || echo 'Tests of alerts and dashboards that need it are skipped.' >&2
 	$(VENV)/bin/python -m pytest -m 'not extras' $(TOGETHER) --cov --cov-report=term-missing $(ARGS)
 
 bench-search: $(VENV)/dev.stamp ## measure search: DATASET=path [FORMAT=..] [URL=..] [REPORT=folder]
@@ -109,6 +111,16 @@ fuzz: $(VENV)/dev.stamp ## attack the API with 20,000 generated requests: [ARGS=
 bench-entrance: $(VENV)/dev.stamp ## measure what keys, limits and row-level security cost a request
 	$(VENV)/bin/python -m bench.entrance $(ARGS)
 
+bench-panels: $(VENV)/dev.stamp ## draw the dashboards' panels: [PROMETHEUS=url] [REPORT=folder]
+	$(VENV)/bin/python -m bench.panels $(if $(PROMETHEUS),--prometheus '$(PROMETHEUS)') \
+	  $(if $(REPORT),--report '$(REPORT)') $(ARGS)
+
+prometheus: ## get Prometheus and Alertmanager into .programs/bin, without root and installing nothing
+	@grafana/get-programs
+
+dashboards: $(VENV)/dev.stamp ## write Grafana's dashboards anew from grafana/build
+	$(VENV)/bin/python -m grafana.build
+
 audit: ## NEEDS THE NETWORK: which pinned packages have known faults; not a part of `check`
 	@set -e; $(find_python); "$$python" -m venv --clear $(AUDIT); \
 	$(AUDIT)/bin/python -m pip install --quiet pip-audit; \
@@ -122,6 +134,6 @@ lock: ## pin the newest packages that the project allows, in requirements/lock.t
 	mv $(PINS).new $(PINS); rm -rf .venv-lock
 
 clean: ## remove the environments and caches; data folders stay
-	rm -rf $(VENV) $(EXTRAS) $(AUDIT) .venv-lock .coverage* htmlcov
+	rm -rf $(VENV) $(EXTRAS) $(AUDIT) .venv-lock .programs .coverage* htmlcov
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
