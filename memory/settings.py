@@ -72,6 +72,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     metrics_enabled: bool = True
     metrics_public: bool = True
+    metrics_tenants: bool = False
+    metrics_host: str = "127.0.0.1"
+    worker_metrics_port: Port = 9101
+    beat_metrics_port: Port = 9102
     data_dir: str = ""
 
     database_url: str = ""

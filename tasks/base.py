@@ -28,6 +28,7 @@ class Task(celery.Task):  # type: ignore[misc]
 
     # Failures that are known for what they are: their line is enough, without a traceback in logs.
     throws = (NotEmbeddedError, JobStepError)
+    Request = "tasks.counting:CountedRequest"
 
     @property
     def resources(self) -> Resources:

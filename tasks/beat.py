@@ -4,7 +4,33 @@ the lock."""
 from typing import Any
 
 from celery.signals import beat_init
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from redbeat.schedulers import RedBeatScheduler
+
+from beat_schedule import beat_schedule
+from memory.settings import Settings
+from tasks.exposing import describe_process, serve_metrics
+
+
+class BeatMetrics:
+    """What a beat shows of itself."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.registry = CollectorRegistry()
+        self.leader = Gauge(
+            "beat_leader", "1 while this beat has the lock.", registry=self.registry
+        )
+        self.tick = Gauge(
+            "beat_last_tick_timestamp_seconds",
+            "When it looked at its schedule last.",
+            registry=self.registry,
+        )
+        self.sent = Counter(
+            "beat_tasks_sent_total", "Tasks it has sent.", ["task"], registry=self.registry
+        )
+        for entry in beat_schedule(settings).values():
+            self.sent.labels(entry["task"])
+        describe_process(self.registry, settings)
 
 
 class Scheduler(RedBeatScheduler):  # type: ignore[misc]
@@ -12,6 +38,28 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
 
     A beat that has lost its lock, as when Redis was emptied, ends: whoever runs it starts it again.
     """
+
+    def __init__(self, app: Any, **named: Any) -> None:
+        settings: Settings = app.resources.settings
+        self._metrics = BeatMetrics(settings)
+        if settings.metrics_enabled:
+            # Before it waits for the lock, and for Redis.
+            port = settings.beat_metrics_port
+            serve_metrics(self._metrics.registry, settings.metrics_host, port)
+        super().__init__(app, **named)
+
+    def tick(self, *args: Any, **named: Any) -> Any:
+        """Send what is due; the seconds until the next look."""
+        wait = super().tick(*args, **named)
+        self._metrics.leader.set(1)
+        self._metrics.tick.set_to_current_time()
+        return wait
+
+    def apply_async(self, entry: Any, *args: Any, **named: Any) -> Any:
+        """Send the task of `entry`."""
+        sent = super().apply_async(entry, *args, **named)
+        self._metrics.sent.labels(entry.task).inc()
+        return sent
 
 
 # After RedBeat's own receiver, which waits for the lock: receivers are called as they came.

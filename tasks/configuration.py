@@ -19,6 +19,7 @@ BEAT_LOCK_SECONDS = 20
 BEAT_LOOP_SECONDS = 5
 
 TASK_MODULES = (
+    "tasks.counting",
     "tasks.embedding",
     "tasks.indexing",
     "tasks.housekeeping",

@@ -137,6 +137,8 @@ def settings(database: str, valkey: EmbeddedValkey, folder: Path, provider: Prov
         embedding_provider=provider,
         sweep_interval_seconds=1,
         environment="test",
+        worker_metrics_port=0,
+        beat_metrics_port=0,
         **UNLIMITED,
     )
 

@@ -20,6 +20,7 @@ from memory.queues import MAINTENANCE
 from memory.settings import Settings
 from tasks.beat import Scheduler
 from tasks.configuration import celery_configuration
+from tasks.resources import Resources
 from tests.db.rows import add_message
 from tests.processes import ProcessContainer, wait_until
 from tests.workers import celery_process
@@ -148,6 +149,7 @@ def written(settings: Settings, **more: Any) -> Celery:
     app = Celery("memory-test", set_as_current=False)
     app.conf.update(celery_configuration(settings))
     app.conf.beat_schedule |= more
+    app.resources = Resources(settings)
     Scheduler(app)
     return app
 
