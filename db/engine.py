@@ -1,13 +1,15 @@
 """Connections: one login, and a role a process, so that row-level security holds in each."""
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from db.tracing import trace_statements
 from memory.settings import Settings
 
 Role = Literal["memory_api", "memory_worker"]
+AnyEngine = TypeVar("AnyEngine", Engine, AsyncEngine)
 
 CONNECT_TIMEOUT_SECONDS = 5
 POOL_TIMEOUT_SECONDS = 5
@@ -18,28 +20,37 @@ STATEMENT_TIMEOUT_MS = {"memory_api": 30_000, "memory_worker": 60_000}
 
 def api_engine(settings: Settings) -> AsyncEngine:
     """The API's pool, which sees only the tenants that a transaction names."""
-    return create_async_engine(
+    engine = create_async_engine(
         driver_url(settings.database_url),
         **_options(settings, "memory_api", settings.database_pool_size),
     )
+    return _traced(engine, settings)
 
 
 def side_engine(settings: Settings) -> AsyncEngine:
     """A few connections that requests cannot use up, for what must be answered beside them."""
     options = _options(settings, "memory_api", SIDE_CONNECTIONS)
-    return create_async_engine(driver_url(settings.database_url), **options | {"max_overflow": 0})
+    options |= {"max_overflow": 0}
+    return _traced(create_async_engine(driver_url(settings.database_url), **options), settings)
 
 
 def worker_engine(settings: Settings) -> Engine:
     """A worker process's pool; a task uses one connection at a time."""
-    return create_engine(
+    engine = create_engine(
         driver_url(settings.database_url), **_options(settings, "memory_worker", 2)
     )
+    return _traced(engine, settings)
 
 
 def driver_url(url: str) -> str:
     """`url` as SQLAlchemy wants it, with psycopg named as the driver."""
     return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def _traced(engine: AnyEngine, settings: Settings) -> AnyEngine:
+    if settings.otel_exporter_otlp_endpoint:
+        trace_statements(engine.sync_engine if isinstance(engine, AsyncEngine) else engine)
+    return engine
 
 
 def _options(settings: Settings, role: Role, size: int) -> dict[str, Any]:

@@ -23,16 +23,19 @@ BOUND: ContextVar[frozenset[str] | None] = ContextVar("bound", default=None)
 # The role is that of the connection, where nothing between here and PostgreSQL passes over what a
 # connection asks for at its start. A pooler may, and the owner sees all.
 NAME_TENANTS = text("""
+/* name_tenants */
 select set_config('memory.tenants', :tenants, true), set_config('role', 'memory_api', true)
 """)
 # A plan for any tenant takes each for one of average size. Where one has 20 messages and another
 # 100,000 that may cost seconds, while planning takes a third of a millisecond.
 NAME_TENANTS_AND_PLAN = text("""
+/* name_tenants_and_plan */
 select set_config('memory.tenants', :tenants, true), set_config('role', 'memory_api', true),
   set_config('plan_cache_mode', 'force_custom_plan', true)
 """)
 
 BE_OPERATOR = text("""
+/* be_operator */
 select set_config('memory.operator', 'yes', true), set_config('role', 'memory_api', true)
 """)
 

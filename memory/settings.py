@@ -18,9 +18,11 @@ from memory.lexical.languages import Language
 from memory.limits import read_limits
 from memory.queues import served_queues
 from memory.rerank.protocol import RerankerName
-from memory.urls import check_origins, postgres_url, redis_url
+from memory.urls import check_collector, check_origins, postgres_url, redis_url
 
 PREFIX = "MEMORY_"
+# Named by a standard, not by us.
+STANDARD = frozenset({"otel_exporter_otlp_endpoint"})
 SECRETS = frozenset(
     {
         "api_keys",
@@ -30,6 +32,7 @@ SECRETS = frozenset(
         "redis_url",
         "cache_url",
         "flower_auth",
+        "otel_exporter_otlp_endpoint",
     }
 )
 # An empty value of these means "off"; of all others, "not set".
@@ -66,7 +69,7 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Field `x` is read from `MEMORY_X`; `docs/settings.md` says what each one does."""
+    """Field `x` is read from `variable(x)`; `docs/settings.md` says what each one does."""
 
     environment: str = "development"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -76,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     metrics_host: str = "127.0.0.1"
     worker_metrics_port: Port = 9101
     beat_metrics_port: Port = 9102
+    otel_exporter_otlp_endpoint: str = ""
     data_dir: str = ""
 
     database_url: str = ""
@@ -168,7 +172,7 @@ def split_list(value: str) -> list[str]:
 
 def variable(field: str) -> str:
     """The environment variable of a settings field."""
-    return PREFIX + field.upper()
+    return field.upper() if field in STANDARD else PREFIX + field.upper()
 
 
 def load_settings(
@@ -179,8 +183,8 @@ def load_settings(
     Raises `SettingsError`, naming the variable, when a value is not what the setting takes.
     """
     given = _given(os.environ if environ is None else environ, dotenv_file or Path(".env"))
-    known = Settings.__struct_fields__
-    values = {name: value for name, value in given.items() if name in known}
+    known = {variable(field): field for field in Settings.__struct_fields__}
+    values = {known[name]: value for name, value in given.items() if name in known}
     try:
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
@@ -198,18 +202,20 @@ def unknown_settings(environ: Mapping[str, str] | None = None) -> dict[str, str 
     """`MEMORY_*` names that no setting has, each with the nearest known name or None."""
     given = _given(os.environ if environ is None else environ, Path(".env"))
     known = [variable(field) for field in Settings.__struct_fields__]
-    unknown = sorted(variable(name) for name in given if name not in Settings.__struct_fields__)
+    unknown = sorted(given.keys() - known)
     return {name: next(iter(difflib.get_close_matches(name, known, n=1)), None) for name in unknown}
 
 
 def _given(environ: Mapping[str, str], dotenv_file: Path) -> dict[str, str]:
     merged = {**dotenv.dotenv_values(dotenv_file), **environ}
+    standard = {variable(field) for field in STANDARD}
+    off = {variable(field) for field in EMPTY_IS_A_VALUE}
     stripped = {
-        key.removeprefix(PREFIX).lower(): value.strip()
+        key.upper(): value.strip()
         for key, value in merged.items()
-        if key.startswith(PREFIX) and value is not None
+        if (key.startswith(PREFIX) or key in standard) and value is not None
     }
-    return {key: value for key, value in stripped.items() if value or key in EMPTY_IS_A_VALUE}
+    return {key: value for key, value in stripped.items() if value or key in off}
 
 
 def _check(settings: Settings) -> None:
@@ -222,6 +228,7 @@ def _check(settings: Settings) -> None:
         read_limits(getattr(settings, name), variable(name))
     check_networks(settings.trusted_proxies, variable("trusted_proxies"))
     check_origins(settings.allowed_origins, variable("allowed_origins"))
+    check_collector(settings.otel_exporter_otlp_endpoint, variable("otel_exporter_otlp_endpoint"))
     if not settings.api_keys.isascii():
         raise SettingsError(f"{variable('api_keys')}=(secret): expected ASCII, for a header's sake")
     user, _, password = settings.flower_auth.partition(":")

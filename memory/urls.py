@@ -61,6 +61,19 @@ def check_origins(text: str, source: str) -> None:
             raise SettingsError(f"{source}: {entry!r}: {expected}")
 
 
+def check_collector(url: str, source: str) -> None:
+    """Raise `SettingsError`, naming `source`, unless `url` is empty or that of an OTLP collector.
+
+    That is what OpenTelemetry calls the base URL: `/v1/traces` is added to it.
+    """
+    scheme, _, rest = url.partition("://")
+    place = re.split("[/?#]", rest, maxsplit=1)[0]
+    named = place.rpartition("@")[2].partition(":")[0]
+    plain = not re.search(r"[\s?#]", url) and url.isprintable()
+    if url and not (scheme in {"http", "https"} and named and plain and _has_good_port(place)):
+        raise SettingsError(f"{source}: expected http://collector.example:4318, for OTLP over HTTP")
+
+
 def _has_good_port(place: str) -> bool:
     # In a user's name or password an @ is written as %40.
     host = place.partition("/")[0].rpartition("@")[2]

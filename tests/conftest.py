@@ -59,7 +59,7 @@ def logs_go_through_logging() -> None:
 def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting of the machine reaches a test, from the environment or from a `.env`."""
     for name in list(os.environ):
-        if name.startswith("MEMORY_"):
+        if name.startswith(("MEMORY_", "OTEL_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 

@@ -33,7 +33,7 @@ def defaults() -> dict[str, str]:
 
 def test_every_setting_stands_in_the_table_with_its_default() -> None:
     page = (ROOT / "docs" / "settings.md").read_text()
-    rows = dict(re.findall(r"^\| `(MEMORY_\w+)` \| (.*?) \|", page, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `((?:MEMORY|OTEL)_\w+)` \| (.*?) \|", page, re.MULTILINE))
     assert rows.keys() == defaults().keys()
     for name, default in defaults().items():
         if default:
@@ -43,7 +43,7 @@ def test_every_setting_stands_in_the_table_with_its_default() -> None:
 def test_the_example_has_every_setting_with_its_default(tmp_path: Path) -> None:
     lines = (ROOT / ".env.example").read_text()
     uncommented = tmp_path / "env"
-    uncommented.write_text(re.sub(r"^# (MEMORY_\w+=)", r"\1", lines, flags=re.MULTILINE))
+    uncommented.write_text(re.sub(r"^# ((?:MEMORY|OTEL)_\w+=)", r"\1", lines, flags=re.MULTILINE))
     assert dict(dotenv.dotenv_values(uncommented)) == defaults()
     assert load_settings({}, uncommented) == Settings()
 
