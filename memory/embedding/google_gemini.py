@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from memory.embedding.breaker import CAUTION, Caution
 from memory.embedding.protocol import Purpose
 from memory.embedding.remote import RemoteEmbedder
 from memory.embedding.retrying import DOCUMENT_PATIENCE, QUERY_PATIENCE, Patience
@@ -29,6 +30,7 @@ class GeminiEmbedder(RemoteEmbedder):
         *,
         document_patience: Patience = DOCUMENT_PATIENCE,
         query_patience: Patience = QUERY_PATIENCE,
+        caution: Caution = CAUTION,
     ) -> None:
         """Raises `EmbeddingSetupError` when the key or the SDK is missing."""
         try:
@@ -45,7 +47,7 @@ class GeminiEmbedder(RemoteEmbedder):
             raise EmbeddingSetupError(
                 f"MEMORY_EMBEDDING_DIMENSIONS={dimensions}: {model} gives {DEFAULT_DIMENSIONS}"
             )
-        super().__init__(model, dimensions, api_key, document_patience, query_patience)
+        super().__init__(model, dimensions, api_key, document_patience, query_patience, caution)
         self._genai = genai
         self._client = genai.Client(
             vertexai=False,

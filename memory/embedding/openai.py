@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from memory.embedding.breaker import CAUTION, Caution
 from memory.embedding.protocol import Purpose
 from memory.embedding.remote import RemoteEmbedder
 from memory.embedding.retrying import DOCUMENT_PATIENCE, QUERY_PATIENCE, Patience
@@ -33,6 +34,7 @@ class OpenAIEmbedder(RemoteEmbedder):
         *,
         document_patience: Patience = DOCUMENT_PATIENCE,
         query_patience: Patience = QUERY_PATIENCE,
+        caution: Caution = CAUTION,
     ) -> None:
         """`api_version` makes it Azure's API, at `base_url`; a local server may need no key.
 
@@ -50,7 +52,9 @@ class OpenAIEmbedder(RemoteEmbedder):
             raise EmbeddingSetupError("MEMORY_OPENAI_BASE_URL, Azure's endpoint, is not set")
         model = model or DEFAULT_MODEL
         known = KNOWN_DIMENSIONS.get(model)
-        super().__init__(model, dimensions or known, api_key, document_patience, query_patience)
+        super().__init__(
+            model, dimensions or known, api_key, document_patience, query_patience, caution
+        )
         self._sdk: Any = openai
         # Many compatible servers refuse the parameter, so it is sent only when it matters.
         self._reduced: Any = openai.omit if dimensions in (None, known) else dimensions

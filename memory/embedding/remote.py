@@ -1,11 +1,13 @@
 """What the providers behind an HTTP API have in common."""
 
+import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from memory.embedding.breaker import CAUTION, Breaker, Caution, Listener
 from memory.embedding.protocol import Purpose, Vectors
 from memory.embedding.retrying import (
     DOCUMENT_PATIENCE,
@@ -26,7 +28,10 @@ REASON_CHARACTERS = 300
 
 
 class RemoteEmbedder(ABC):
-    """Batches, retries and checks; a provider adds the request itself."""
+    """Batches, retries and checks; a provider adds the request itself.
+
+    One that fails again and again is left alone for a while: then each call raises at once.
+    """
 
     provider: str
     """What errors call it."""
@@ -39,11 +44,13 @@ class RemoteEmbedder(ABC):
         api_key: str,
         document_patience: Patience = DOCUMENT_PATIENCE,
         query_patience: Patience = QUERY_PATIENCE,
+        caution: Caution = CAUTION,
     ) -> None:
         self.model = model
         self._dimensions = dimensions
         self._api_key = api_key
         self._patience = {"document": document_patience, "query": query_patience}
+        self._breaker = Breaker(self.provider, caution)
 
     @property
     def dimensions(self) -> int:
@@ -56,6 +63,32 @@ class RemoteEmbedder(ABC):
     def expect(self, dimensions: int) -> None:
         """Take its vectors to have so many dimensions, unless it is known; asks nobody."""
         self._dimensions = self._dimensions or dimensions
+
+    @property
+    def breaker_state(self) -> int:
+        """Of the breaker before the provider: 0 closed, 1 trying again, 2 open."""
+        return self._breaker.state
+
+    @property
+    def obstacle(self) -> str:
+        """Why the provider is left alone now; empty when it is not."""
+        return self._breaker.obstacle
+
+    def on_breaker(self, listener: Listener) -> None:
+        """Call `listener` with the provider and `breaker_state`, now and at each change."""
+        self._breaker.listen(listener)
+
+    def check_answers(self, *, lately: bool = False) -> None:
+        """Raise `EmbeddingUnavailableError` when there would be no answer.
+
+        A provider whose last try failed is asked with a word, once; `lately` asks also one that
+        has not answered in the last ten seconds.
+        """
+        if not (self._breaker.in_doubt or (lately and not self._breaker.answered_lately)):
+            return
+        timeout = self._patience["document"].timeout
+        with contextlib.suppress(EmbeddingRejectedError, EmbeddingSetupError):
+            self._breaker.call(lambda: self._request(["ready"], "document", timeout))
 
     def split(self, text: str) -> list[str]:
         """Parts of at most 6,000 bytes, 300 characters shared."""
@@ -85,7 +118,9 @@ class RemoteEmbedder(ABC):
     def _embed_batch(self, texts: list[str], purpose: Purpose, deadline: float | None) -> Vectors:
         patience = self._patience[purpose]
         answer = with_retries(
-            lambda: self._request(texts, purpose, patience.timeout), patience, deadline
+            lambda: self._breaker.call(lambda: self._request(texts, purpose, patience.timeout)),
+            patience,
+            deadline,
         )
         return unit_vectors(self.provider, answer, len(texts), self._dimensions)
 

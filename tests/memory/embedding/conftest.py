@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from memory.embedding.breaker import CAUTION, Caution
 from memory.embedding.google_gemini import GeminiEmbedder
 from memory.embedding.onnx import OnnxEmbedder
 from memory.embedding.openai import OpenAIEmbedder
@@ -36,7 +37,10 @@ def gemini(api: FakeApi) -> Iterator[MakeGemini]:
     made: list[GeminiEmbedder] = []
 
     def make(
-        model: str = "", dimensions: int | None = DIMENSIONS, patience: Patience = HASTE
+        model: str = "",
+        dimensions: int | None = DIMENSIONS,
+        patience: Patience = HASTE,
+        caution: Caution = CAUTION,
     ) -> GeminiEmbedder:
         made.append(
             GeminiEmbedder(
@@ -46,6 +50,7 @@ def gemini(api: FakeApi) -> Iterator[MakeGemini]:
                 api.url,
                 document_patience=patience,
                 query_patience=patience,
+                caution=caution,
             )
         )
         return made[-1]
@@ -66,6 +71,7 @@ def openai(api: FakeApi) -> Iterator[MakeOpenAI]:
         patience: Patience = HASTE,
         key: str = KEY,
         api_version: str = "",
+        caution: Caution = CAUTION,
     ) -> OpenAIEmbedder:
         made.append(
             OpenAIEmbedder(
@@ -76,6 +82,7 @@ def openai(api: FakeApi) -> Iterator[MakeOpenAI]:
                 api_version,
                 document_patience=patience,
                 query_patience=patience,
+                caution=caution,
             )
         )
         return made[-1]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from memory.embedding.breaker import Caution
 from memory.embedding.retrying import Patience
 from memory.errors import (
     EmbeddingRejectedError,
@@ -76,7 +77,8 @@ def test_a_wait_longer_than_the_budget_ends_the_tries_at_once(api: FakeApi, remo
 def test_a_provider_that_stays_broken_is_given_up_within_the_budget(
     api: FakeApi, make_remote: Callable[..., Remote]
 ) -> None:
-    remote = make_remote(patience=Patience(0.3, 1, first_wait=0.01, longest_wait=0.05))
+    haste = Patience(0.3, 1, first_wait=0.01, longest_wait=0.05)
+    remote = make_remote(patience=haste, caution=Caution(failures=1000))
     api.answers = [Answer(503)] * 1000
     began = time.monotonic()
     with pytest.raises(EmbeddingUnavailableError, match="503"):
