@@ -32,6 +32,7 @@ from api.metrics_page import metrics_handler
 from api.openapi import docs_asset, openapi_config
 from api.parameters import Parameters
 from api.runtime import Runtime
+from api.tracing import traces
 from memory.settings import Settings, load_settings
 
 # With the messages, whose batches have a size of their own, and the metrics, these are all.
@@ -79,7 +80,7 @@ def create_app(settings: Settings | None = None) -> Gate:
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with runtime.running():
+        async with traces(settings), runtime.running():
             yield
 
     parameters = Parameters()

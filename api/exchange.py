@@ -5,6 +5,7 @@ import contextlib
 import math
 import re
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -29,6 +30,8 @@ class Exchange:
         self.sent = 0
         self.clock: asyncio.Timeout | None = None
         self.place: Place | None = None
+        # Told when an answer begins that lasts as long as its events do.
+        self.on_stream: Callable[[], None] | None = None
         # What the answer's headers say beside what the answer itself does.
         self.added: list[tuple[bytes, bytes]] = [(b"x-request-id", self.request_id.encode())]
         self._scope = scope
@@ -68,6 +71,8 @@ class Exchange:
                 self.clock.reschedule(None)
             if self.place:
                 self.place.leave()
+            if self.on_stream:
+                self.on_stream()
         standing: Standing | None = self._scope.get("standing")  # type: ignore[assignment]
         given = [*message["headers"], *self.added, *limit_headers(standing)]
         message["headers"] = given + browser_headers(self._scope["scheme"], given)

@@ -24,6 +24,7 @@ from api.failures import Failures
 from api.metrics import Metrics
 from api.origins import Origins
 from api.problems import ProblemError, UnavailableError, problem_error
+from api.tracing import traced
 from db.sessions import bound_to
 from memory.errors import MemoryLayerError
 from memory.settings import Settings, split_list
@@ -63,6 +64,10 @@ class Gate:
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
         exchange = Exchange(scope, receive, send, headers)
+        with traced(scope, headers, exchange):
+            await self._serve(scope, headers, exchange)
+
+    async def _serve(self, scope: HTTPScope, headers: dict[str, str], exchange: Exchange) -> None:
         origin = headers.get("origin")
         exchange.added += self._origins.headers(origin, open_door=self._door.open)
         structlog.contextvars.bind_contextvars(request_id=exchange.request_id)

@@ -20,6 +20,7 @@ from db.queries.messages import (
     messages_by_id,
 )
 from db.sessions import check_bound, tenant_transaction
+from memory import tracing
 from memory.embedding.protocol import Vectors
 from memory.errors import IdempotencyConflictError, IdempotencyGoneError
 from memory.lexical.analysis import Analyser
@@ -60,6 +61,7 @@ class Request:
     key: Key | None = None
     vectors: Sequence[Vectors] = ()
     model_id: int = 0
+    origin: tracing.Origin = field(default_factory=tracing.here)
     done: asyncio.Future[Stored] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -147,8 +149,9 @@ class Ingest:
 
     async def _try_together(self, group: list[Request]) -> None:
         try:
-            async with asyncio.timeout(STORE_SECONDS):
-                outcomes = await self._store_all(group)
+            with storing(group):
+                async with asyncio.timeout(STORE_SECONDS):
+                    outcomes = await self._store_all(group)
         except (DataError, IntegrityError) as error:
             if len(group) == 1:
                 settle(group[0], error)
@@ -183,6 +186,13 @@ class Ingest:
             if request.vectors:
                 await index_contexts(self._engine, request.analysers, request.messages)
         return outcomes
+
+
+def storing(group: Sequence[Request]) -> tracing.Span:
+    """The span of what is stored at once."""
+    messages = sum(len(request.messages) for request in group)
+    counted = {"memory.requests": len(group), "memory.messages": messages}
+    return tracing.group("store messages", [each.origin for each in group], attributes=counted)
 
 
 def new_rows(group: Sequence[Request]) -> list[NewRow]:

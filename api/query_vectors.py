@@ -12,6 +12,7 @@ import numpy as np
 
 from api.cache import Cache
 from api.metrics import Metrics
+from memory import tracing
 from memory.embedding.batching import embed_queries
 from memory.embedding.protocol import Embedder, Vectors
 from memory.errors import EmbeddingRejectedError, EmbeddingUnavailableError
@@ -30,6 +31,7 @@ class Asked:
     query: str
     digest: str
     vector: asyncio.Future[Vectors]
+    origin: tracing.Origin
 
 
 class QueryVectors:
@@ -49,6 +51,7 @@ class QueryVectors:
         self._embedder = embedder
         self._cache = cache
         self._requests = metrics.cache_requests
+        self._seconds = metrics.work.embedding_seconds
         self._calls = calls
         self._threads = ThreadPoolExecutor(calls, thread_name_prefix="query-vectors")
         self._prefix = f"query:{embedder.model}:{embedder.dimensions}:"
@@ -92,7 +95,7 @@ class QueryVectors:
         vector = self._known.get(digest)
         if vector is None:
             vector = asyncio.get_running_loop().create_future()
-            new.append(Asked(query, digest, vector))
+            new.append(Asked(query, digest, vector, tracing.here()))
             remember(self._known, digest, vector, KEPT_VECTORS)
         else:
             self._known.move_to_end(digest)
@@ -128,9 +131,10 @@ class QueryVectors:
         queries = [asked.query for asked in batch]
         loop = asyncio.get_running_loop()
         try:
-            vectors = await loop.run_in_executor(
-                self._threads, embed_queries, self._embedder, queries
-            )
+            with self._seconds.time(), self._embedding(batch):
+                vectors = await loop.run_in_executor(
+                    self._threads, embed_queries, self._embedder, queries
+                )
             pairs = list(zip(batch, vectors, strict=True))
         except EmbeddingRejectedError as error:
             if len(batch) == 1:
@@ -145,6 +149,11 @@ class QueryVectors:
             for asked, vector in pairs:
                 settle(asked.vector, vector)
             self._keep(pairs)
+
+    def _embedding(self, batch: list[Asked]) -> tracing.Span:
+        counted = {"gen_ai.request.model": self._embedder.model, "memory.queries": len(batch)}
+        origins = [asked.origin for asked in batch]
+        return tracing.group("embed queries", origins, attributes=counted)
 
     def _fail(self, batch: list[Asked], error: Exception) -> None:
         for asked in batch:

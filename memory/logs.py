@@ -6,11 +6,17 @@ from typing import Any
 
 import structlog
 
+from memory.tracing import name_span
 
-def configure_logging(level: str, process: str) -> None:
-    """Send structlog's and the standard library's records to stderr, `process` named in each."""
+
+def configure_logging(level: str, process: str, *, traced: bool = False) -> None:
+    """Send structlog's and the standard library's records to stderr, `process` named in each.
+
+    With `traced`, the ids of the span at work are, too.
+    """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        *([name_span] if traced else []),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

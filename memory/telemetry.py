@@ -100,7 +100,8 @@ class Telemetry:
 
     def child(self, name: str, kind: Kind, attributes: Attributes) -> Span:
         """As `tracing.child`."""
-        if not trace.get_current_span().is_recording():
+        # Its own end does not matter: what is done later for a request is a part of its trace.
+        if not is_kept(trace.get_current_span()):
             return NOTHING
         return Recorded(self._tracer.start_span(name, kind=KINDS[kind], attributes=attributes))
 
@@ -112,7 +113,7 @@ class Telemetry:
         if not known:
             return self._start(name, kind, attributes, Context(), linked_with([self.here()]))
         # One whose trace is kept, if there is any, or nobody would see what took the time.
-        parent = next((each for each in known if each.is_recording()), known[0])
+        parent = next(filter(is_kept, known), known[0])
         others = [each for each in known if each is not parent][:MOST_LINKS]
         before = trace.set_span_in_context(parent, Context())
         span = self._tracer.start_span(
@@ -201,6 +202,11 @@ def resource(service: str) -> Resource:
         "process.pid": os.getpid(),
     }
     return Resource.create({**ours, **OTELResourceDetector().detect().attributes})
+
+
+def is_kept(span: trace.Span) -> bool:
+    """Whether there is such a span, and its trace is one of those that are sent."""
+    return span.get_span_context().trace_flags.sampled
 
 
 def linked_with(origins: Sequence[Origin]) -> list[Link]:

@@ -81,6 +81,8 @@ class Nothing:
         """Nothing to end."""
 
 
+# Of W3C Trace Context.
+HEADERS = frozenset({"traceparent", "tracestate"})
 NOTHING = Nothing()
 NO_ATTRIBUTES: Attributes = {}
 NO_HEADERS: Mapping[str, str] = {}

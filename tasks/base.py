@@ -41,7 +41,9 @@ class Task(celery.Task):  # type: ignore[misc]
 def log_as_the_service_does(**_: Any) -> None:
     """Take the place of Celery's own logging."""
     process = "beat" if "beat" in sys.argv else "worker"
-    configure_logging(celery.current_app.resources.settings.log_level, process)
+    settings = celery.current_app.resources.settings
+    traced = bool(settings.otel_exporter_otlp_endpoint)
+    configure_logging(settings.log_level, process, traced=traced)
 
 
 @worker_process_init.connect

@@ -8,8 +8,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from redbeat.schedulers import RedBeatScheduler
 
 from beat_schedule import beat_schedule
+from memory import tracing
 from memory.settings import Settings
 from tasks.exposing import describe_process, serve_metrics
+from tasks.tracing import about
 
 
 class BeatMetrics:
@@ -57,7 +59,9 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
 
     def apply_async(self, entry: Any, *args: Any, **named: Any) -> Any:
         """Send the task of `entry`."""
-        sent = super().apply_async(entry, *args, **named)
+        name, known = f"publish {entry.task}", about(entry.task, "send")
+        with tracing.begin(name, "producer", attributes=known):
+            sent = super().apply_async(entry, *args, **named)
         self._metrics.sent.labels(entry.task).inc()
         return sent
 

@@ -91,7 +91,7 @@ def sweep_pending(task: Task) -> str:
     room = max(0, SWEEP_QUEUE_DEPTH - queue_depth(task.app))
     lots = sweep_lots(overdue)[:room]
     for tenant_id, ids, alone in lots:
-        send_embedding(task.app, {tenant_id: ids}, alone=alone)
+        send_embedding(task.app, {tenant_id: ids}, alone=alone, origins=())
     if overdue:
         log.info("swept", overdue=len(overdue), tasks=len(lots))
     return f"{len(overdue)} overdue, {len(lots)} tasks sent"

@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 from celery import Celery
 
+from memory import tracing
 from memory.jobs import JobKind
 from memory.settings import Settings
 from tasks.configuration import celery_configuration
@@ -37,7 +38,7 @@ class Publisher:
         self._app.conf.update(celery_configuration(settings))
         # Or kombu tries a refused connection again for seconds before it says so.
         self._app.conf.broker_transport_options |= {"max_retries": 0}
-        self._waiting: list[tuple[str, UUID, str]] = []
+        self._waiting: list[tuple[str, UUID, str, tracing.Origin]] = []
         self._wake = asyncio.Event()
         self._paused_until = 0.0
         self._runner: asyncio.Task[None] | None = None
@@ -50,7 +51,8 @@ class Publisher:
         if len(self._waiting) + len(messages) > MOST_MESSAGES:
             self._dropped(len(messages))
             return
-        self._waiting += [(tenant, id_, request_id) for tenant, id_ in messages]
+        origin = tracing.here()
+        self._waiting += [(tenant, id_, request_id, origin) for tenant, id_ in messages]
         self._wake.set()
 
     async def send_job(self, kind: JobKind, tenant_id: str, job_id: UUID) -> None:
@@ -93,12 +95,16 @@ class Publisher:
             self._dropped(len(lot))
             return
         messages: dict[str, list[UUID]] = defaultdict(list)
-        for tenant, id_, _ in lot:
+        for tenant, id_, _, _ in lot:
             messages[tenant].append(id_)
-        request_ids = list(dict.fromkeys(request_id for _, _, request_id in lot))
+        request_ids = list(dict.fromkeys(request_id for _, _, request_id, _ in lot))
         try:
             await asyncio.to_thread(
-                send_embedding, self._app, messages, request_ids=request_ids[:MOST_REQUEST_IDS]
+                send_embedding,
+                self._app,
+                messages,
+                request_ids=request_ids[:MOST_REQUEST_IDS],
+                origins=list(dict.fromkeys(origin for *_, origin in lot)),
             )
         except Exception as error:
             self._paused_until = time.monotonic() + PAUSE_SECONDS

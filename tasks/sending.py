@@ -1,12 +1,15 @@
 """Sending tasks, by those who post, by those who sweep and by those who start long work."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from celery import Celery
 
+from memory import tracing
 from memory.jobs import ALL_TENANTS, JobKind
 from memory.queues import EMBEDDINGS
+from tasks.tracing import about as span_of
 
 TASK_OF: dict[JobKind, str] = {
     "retention": "expire_messages",
@@ -16,6 +19,7 @@ TASK_OF: dict[JobKind, str] = {
     "embeddings_drop": "drop_embeddings",
 }
 EVERYBODY = "all tenants"
+BEGINS = "begins"
 SHOWN = 3
 # A job that has waited so long in the queue has been sent again since.
 JOB_EXPIRES_SECONDS = 300
@@ -27,14 +31,18 @@ def send_embedding(
     *,
     alone: bool = False,
     request_ids: Sequence[str] = (),
+    origins: Sequence[tracing.Origin] | None = None,
 ) -> None:
     """Ask the workers to embed `messages` (tenant to ids).
 
-    `alone` names one message that failed before. Raises kombu's `OperationalError` when the
-    broker cannot be reached; there is no second try, for the sweep is one.
+    `alone` names one message that failed before; `origins` are the spans that it is for, if not the
+    one at work. Raises kombu's `OperationalError` when the broker cannot be reached; there is no
+    second try, for the sweep is one.
     """
-    app.send_task(
+    _send(
+        app,
         "embed_messages",
+        origins,
         kwargs={
             "messages": {tenant: [str(id_) for id_ in ids] for tenant, ids in messages.items()},
             "alone": alone,
@@ -46,12 +54,15 @@ def send_embedding(
 
 
 def send_job(
-    app: Celery, kind: JobKind, tenant_id: str, job_id: UUID, progress: str = "begins"
+    app: Celery, kind: JobKind, tenant_id: str, job_id: UUID, progress: str = BEGINS
 ) -> None:
     """Ask the workers to begin a job, or to go on with it. Raises as `send_embedding` does."""
     about = EVERYBODY if tenant_id == ALL_TENANTS else tenant_id
-    app.send_task(
+    _send(
+        app,
         TASK_OF[kind],
+        # Each slice is a trace of its own: a job may be at work for a day.
+        None if progress == BEGINS else (),
         kwargs={"tenant_id": tenant_id, "job_id": str(job_id)},
         **shown_as(f"{about}, {progress}, job {job_id}"),
         expires=JOB_EXPIRES_SECONDS,
@@ -61,7 +72,19 @@ def send_job(
 
 def send_again(app: Celery, task: str, *arguments: str, about: str = EVERYBODY) -> None:
     """Ask the workers for a task of upkeep that is about a tenant, or goes on for all of them."""
-    app.send_task(task, args=arguments, **shown_as(about))
+    _send(app, task, (), args=arguments, **shown_as(about))
+
+
+def _send(app: Celery, task: str, origins: Sequence[tracing.Origin] | None, **options: Any) -> None:
+    name, known = f"publish {task}", span_of(task, "send")
+    span = (
+        tracing.child(name, "producer", known)
+        if origins is None
+        else tracing.group(name, origins, "producer", known)
+    )
+    with span:
+        headers = {**options.pop("headers", {}), **tracing.headers()}
+        app.send_task(task, headers=headers, **options)
 
 
 def shown_as(what: str) -> dict[str, str]:

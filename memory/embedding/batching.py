@@ -5,6 +5,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
+from memory import tracing
 from memory.embedding.protocol import Embedder, Purpose, Vectors
 
 
@@ -12,8 +13,13 @@ def embed_contents(
     embedder: Embedder, contents: Sequence[str], purpose: Purpose = "document"
 ) -> list[Vectors]:
     """The vectors of each content, one array of shape (parts, dimensions) a content."""
-    parts = [embedder.split(content) for content in contents]
-    vectors = embedder.embed([part for of_one in parts for part in of_one], purpose)
+    known: tracing.Attributes = {
+        "gen_ai.request.model": embedder.model,
+        "memory.messages": len(contents),
+    }
+    with tracing.child("embed messages", attributes=known):
+        parts = [embedder.split(content) for content in contents]
+        vectors = embedder.embed([part for of_one in parts for part in of_one], purpose)
     ends = accumulate((len(of_one) for of_one in parts), initial=0)
     return [vectors[start:end] for start, end in pairwise(ends)]
 
