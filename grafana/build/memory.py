@@ -178,7 +178,7 @@ RETENTION = [
 # Who stores and asks most.
 OWNERS = [
     lines(
-        "Tenants",
+        "Tenants over time",
         "Tenants of the store.",
         "short",
         Query(shared("memory_store_tenants"), "tenants"),

@@ -123,7 +123,7 @@ def figure(
         }
         panel.mappings([ValueMap(options=results)])
     if names:
-        panel.text_mode(BigValueTextMode.NAME).span(12)
+        panel.text_mode(BigValueTextMode.NAME).span(WIDTH)
     return panel.with_target(target(query))
 
 
