@@ -24,16 +24,13 @@ from db.queries.models import SHARE_MODELS, WANTED_IDS
 from memory.embedding.batching import embed_contents
 from memory.embedding.protocol import Vectors
 from memory.embedding.quoting import without_quotes
-from memory.errors import (
-    EmbeddingError,
-    EmbeddingRejectedError,
-    EmbeddingUnavailableError,
-)
+from memory.errors import EmbeddingError, EmbeddingRejectedError, EmbeddingUnavailableError
+from memory.queues import EMBEDDINGS
 from tasks.base import Task
 from tasks.indexing import write_contexts
 from tasks.outcome import Failure, Outcome
 from tasks.resources import Resources
-from tasks.sending import queue_depth, send_again, send_embedding
+from tasks.sending import queue_depths, send_again, send_embedding
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +69,10 @@ def embed_messages(task: Task, messages: dict[str, list[str]], alone: bool = Fal
     for tenant_id, named in messages.items():
         left = [UUID(message_id) for message_id in named]
         while left and time.monotonic() < enough:
+            if obstacle := task.resources.obstacle(tried=alone):
+                # Not sent again: they wait for the sweep.
+                outcome.note(tenant_id, len(left), Failure(obstacle, "left pending"))
+                return outcome.told()
             claimed = claim(task.resources, tenant_id, left[:CLAIM_MESSAGES], alone)
             outcome.note(tenant_id, len(claimed), embed_claimed(task.resources, tenant_id, claimed))
             task.resources.answers.changed(tenant_id)
@@ -88,7 +89,7 @@ def embed_messages(task: Task, messages: dict[str, list[str]], alone: bool = Fal
 def sweep_pending(task: Task) -> str:
     """Send what was committed and not embedded: lost by the broker, or by a worker that died."""
     overdue = overdue_messages(task.resources, SWEEP_GRACE_SECONDS)
-    room = max(0, SWEEP_QUEUE_DEPTH - queue_depth(task.app))
+    room = max(0, SWEEP_QUEUE_DEPTH - queue_depths(task.app, [EMBEDDINGS])[EMBEDDINGS])
     lots = sweep_lots(overdue)[:room]
     for tenant_id, ids, alone in lots:
         send_embedding(task.app, {tenant_id: ids}, alone=alone, origins=())

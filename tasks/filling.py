@@ -148,6 +148,15 @@ class Walk:
         self.held.advance(connection, msgspec.to_builtins(self.place), done, total)
 
 
+def move_obstacle(resources: Resources) -> str:
+    """Why a move cannot go on now, for the new model's provider does not answer; empty if it can.
+
+    To be asked before the job is taken: an outage then costs it one attempt, however long it is.
+    """
+    filling = [model for model in resources.models.wanted() if model.filling]
+    return resources.models.obstacle(filling, lately=True)
+
+
 def filled_model(connection: Connection, held: Held, place: Place) -> StoredModel | None:
     """The model, while it is being filled and has been since this job began to."""
     for model in wanted_models(connection):

@@ -1,5 +1,6 @@
 """The store's embedding models, as one process has them at hand."""
 
+import contextlib
 import threading
 from collections.abc import Sequence
 
@@ -10,7 +11,9 @@ from db.models import active_model, register_model
 from db.queries.models import wanted_models
 from memory.embedding.protocol import Embedder
 from memory.embedding.recipes import StoredModel, configured
+from memory.embedding.remote import RemoteEmbedder
 from memory.embedding.select import create_embedder, embedder_of
+from memory.errors import EmbeddingSetupError, EmbeddingUnavailableError
 from memory.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -26,6 +29,8 @@ class Models:
         self._settings = settings
         self._engine = engine
         self._embedders: dict[int, Embedder] = {}
+        self.last_wanted: list[StoredModel] = []
+        """What `wanted` said last, for who need not ask the store again."""
         self._lock = threading.RLock()
         self._checked = False
 
@@ -50,6 +55,7 @@ class Models:
             with self._engine.begin() as connection:
                 models = wanted_models(connection)
             self._let_go(models)
+            self.last_wanted = models
             return models
 
     def embedder(self, model: StoredModel) -> Embedder:
@@ -60,6 +66,22 @@ class Models:
                     self._say_that_settings_are_passed_over(model)
                 self._embedders[model.id] = embedder_of(self._settings, model)
             return self._embedders[model.id]
+
+    def obstacle(self, models: Sequence[StoredModel], *, lately: bool) -> str:
+        """Why a provider of `models` would give no vectors now; empty when all of them would.
+
+        `lately` wants a word from each that has not answered in the last seconds, and waits for it.
+        """
+        try:
+            for model in models:
+                # Without a package or a key there is none, which is no outage.
+                with contextlib.suppress(EmbeddingSetupError):
+                    embedder = self.embedder(model)
+                    if isinstance(embedder, RemoteEmbedder):
+                        embedder.check_answers(lately=lately)
+        except EmbeddingUnavailableError as error:
+            return str(error)
+        return ""
 
     def use(self, model_id: int, embedder: Embedder) -> None:
         """Make the vectors of a model with `embedder`."""

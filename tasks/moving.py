@@ -21,14 +21,14 @@ from db.queries.moving import LIVE_MESSAGES, WAITED
 from memory.embedding.protocol import Embedder
 from memory.embedding.recipes import Recipe
 from memory.embedding.select import create_embedder
-from memory.errors import StateConflictError
+from memory.errors import JobStepError, StateConflictError
 from memory.jobs import ALL_TENANTS, Job
 from memory.rerank.select import create_reranker
 from memory.settings import Settings
 from tasks.base import Task
 from tasks.expiring import seconds_since
-from tasks.filling import Place, Walk, filled_model
-from tasks.jobs import TASK_ENOUGH_SECONDS, Held, NewJob, Values, run_job
+from tasks.filling import Place, Walk, filled_model, move_obstacle
+from tasks.jobs import PUT_OFF, TASK_ENOUGH_SECONDS, Held, NewJob, Values, run_job
 from tasks.resources import Resources
 
 log = structlog.get_logger(__name__)
@@ -49,6 +49,9 @@ MOST_ROUNDS = 10
 def migrate_embeddings(task: Task, tenant_id: str, job_id: str) -> str:
     """Work on a move to another embedding model."""
     seconds = turn_seconds(task.resources, UUID(job_id))
+    if obstacle := move_obstacle(task.resources):
+        # It waits to be restarted as a stalled one is.
+        raise JobStepError(f"{PUT_OFF}: {obstacle}")
     return run_job(task, "embeddings_migrate", migrate_step, tenant_id, job_id, seconds)
 
 

@@ -7,7 +7,9 @@ last run was is remembered here, and of what the schedule does as a job by the j
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
+import structlog
 from celery.schedules import crontab
 
 from beat_schedule import beat_schedule
@@ -15,6 +17,7 @@ from db.queries.jobs import LAST_SCHEDULED
 from memory.jobs import JobKind
 from memory.settings import Settings
 from tasks.embedding import claim, embed_claimed, overdue_messages, sweep_lots
+from tasks.filling import move_obstacle
 from tasks.housekeeping import purge_keys
 from tasks.indexing import refresh, reindex_slice
 from tasks.jobs import GOES_ON, start_job, work
@@ -25,6 +28,8 @@ from tasks.retention import SCHEDULE
 from tasks.sending import TASK_OF
 from tasks.stalled import purge, stalled_jobs
 from tasks.statistics import refresh_old
+
+log = structlog.get_logger(__name__)
 
 # So long a chore is at it before the next one has its turn.
 TURN_SECONDS = 2.0
@@ -62,6 +67,9 @@ def embed_pending(resources: Resources, turn: Turn) -> bool:
         resources.check_model()
     embedded = 0
     for tenant_id, ids, alone in lots:
+        if obstacle := resources.obstacle(tried=alone):
+            log.warning("messages_left_pending", reason=obstacle)
+            break
         claimed = claim(resources, tenant_id, ids, alone)
         embed_claimed(resources, tenant_id, claimed)
         resources.answers.changed(tenant_id)
@@ -75,10 +83,19 @@ def embed_pending(resources: Resources, turn: Turn) -> bool:
 
 def work_on_jobs(resources: Resources, turn: Turn) -> bool:
     """Work on the jobs that nobody holds, each for a share of the time."""
-    jobs = [row for row in stalled_jobs(resources, grace=0) if row.kind in STEPS]
+    stalled = stalled_jobs(resources, grace=0)
+    jobs = [row for row in stalled if row.kind in STEPS and may_go_on(resources, row)]
     share = turn.left / max(1, len(jobs))
     said = [work(resources, row.tenant_id, row.id, STEPS[row.kind], share) for row in jobs]
     return any(each.startswith(GOES_ON) for each in said)
+
+
+def may_go_on(resources: Resources, job: Any) -> bool:
+    """Whether a job may be taken, which costs it an attempt when it comes to nothing."""
+    obstacle = move_obstacle(resources) if job.kind == "embeddings_migrate" else ""
+    if obstacle:
+        log.warning("job_left_waiting", kind=job.kind, job=str(job.id), reason=obstacle)
+    return not obstacle
 
 
 ALWAYS: dict[str, Chore] = {

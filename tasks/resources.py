@@ -48,3 +48,13 @@ class Resources:
     def check_model(self) -> None:
         """Raise what forbids or prevents writing vectors, before a message is claimed for it."""
         self.models.active()
+
+    def obstacle(self, *, tried: bool) -> str:
+        """Why no message should be claimed now, which would cost it an attempt; empty if none.
+
+        New ones need the provider of the active model, whose vectors searches use. Those that were
+        `tried` before need all, and a word from each first: so an outage costs a message one
+        attempt, however long it is and however many processes there are.
+        """
+        models = self.models.last_wanted
+        return self.models.obstacle(models if tried else models[:1], lately=tried)
