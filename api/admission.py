@@ -27,6 +27,12 @@ class Room:
 
     def __init__(self, places: int) -> None:
         self.free = places
+        self._places = places
+
+    @property
+    def taken(self) -> int:
+        """How many requests are being answered, probes left out."""
+        return self._places - self.free
 
     def place(self, path: str) -> "Place":
         """A place for a request to `path`, to be entered with `with`."""

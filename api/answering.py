@@ -60,7 +60,7 @@ async def answers_of(
 
 def counted(runtime: Runtime, tenant_id: str, answers: list[SearchAnswer]) -> list[SearchAnswer]:
     """`answers`, noted as searches and as uses of the messages in them."""
-    runtime.metrics.searches.inc(len(answers))
+    runtime.metrics.searched(tenant_id, len(answers))
     runtime.uses.note(tenant_id, answers)
     return answers
 

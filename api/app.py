@@ -75,7 +75,7 @@ HANDLERS = [
 def create_app(settings: Settings | None = None) -> Gate:
     """The whole API as one ASGI application, its lifespan included."""
     settings = settings or load_settings()
-    metrics = Metrics()
+    metrics = Metrics(settings)
     runtime = Runtime(settings, metrics)
 
     @asynccontextmanager

@@ -53,6 +53,7 @@ class Gate:
         self._timeout = settings.request_timeout_seconds
         self._origins = Origins(settings)
         self._room = Room(settings.request_max_in_flight)
+        metrics.in_flight.set_function(lambda: self._room.taken)
         self.trusted_proxies = split_list(settings.trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

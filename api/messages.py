@@ -153,7 +153,7 @@ async def store(request: HttpRequest, runtime: Runtime, new: Sequence[NewMessage
         )
     )
     if not stored.replayed:
-        runtime.metrics.messages_created.inc(len(new))
+        runtime.metrics.stored(each.tenant_id for each in new)
         await runtime.answers.changed(analysers)
         if runtime.upkeep:
             runtime.upkeep.note(analysers, len(new))
@@ -169,7 +169,7 @@ async def embedded(runtime: Runtime, new: Sequence[NewMessage]) -> tuple[int, li
     """The vectors of `new`, one array a message, and the id of the model that made them."""
     model = runtime.model
     contents = [each.content for each in new]
-    with runtime.metrics.embedding_seconds.time():
+    with runtime.metrics.work.embedding_seconds.time():
         return model.id, await asyncio.to_thread(embed_contents, model.embedder, contents)
 
 

@@ -1,15 +1,29 @@
 """What the API counts, in a registry of its own."""
 
+from collections import Counter as Tally
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+from memory.settings import Settings
+from tasks.exposing import describe_process
+from tasks.metrics import SECONDS, WorkMetrics
+
+NAMED_TENANTS = 200
+OTHERS = "(others)"
+LIMITS = ("address", "key", "tenant", "messages", "auth")
+LEGS = ("embed", "find", "rerank", "dress")
 
 
 class Metrics:
     """The metrics of one API process. Labels are bounded: route templates, never raw paths."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings | None = None) -> None:
+        settings = settings or Settings()
         self.registry = CollectorRegistry()
+        describe_process(self.registry, settings)
+        self.work = WorkMetrics(self.registry)
         self.requests = Counter(
             "http_requests_total",
             "HTTP requests answered.",
@@ -23,16 +37,9 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
-        self.messages_created = Counter(
-            "messages_created_total", "Messages stored.", registry=self.registry
-        )
-        self.searches = Counter(
-            "memory_searches_total", "Searches answered.", registry=self.registry
-        )
-        self.embedding_seconds = Histogram(
-            "embedding_generation_duration_seconds",
-            "Time to embed a query, or messages inline.",
-            buckets=SECONDS,
+        self.in_flight = Gauge(
+            "http_requests_in_flight",
+            "Requests that are being answered now.",
             registry=self.registry,
         )
         self.publish_dropped = Counter(
@@ -46,7 +53,74 @@ class Metrics:
             ["cache", "result"],
             registry=self.registry,
         )
+        self._add_searches()
         self._add_limits()
+        self._add_tenants(settings.metrics_tenants)
+
+    def _add_searches(self) -> None:
+        self.messages_created = Counter(
+            "messages_created_total", "Messages stored.", registry=self.registry
+        )
+        self.searches = Counter(
+            "memory_searches_total", "Searches answered.", registry=self.registry
+        )
+        self.degraded = Counter(
+            "memory_searches_degraded_total",
+            "Searches answered without a part.",
+            ["reason"],
+            registry=self.registry,
+        )
+        for reason in ("embedding", "reranker"):
+            self.degraded.labels(reason)
+        self.search_seconds = Histogram(
+            "memory_search_duration_seconds",
+            "How long each leg of a search took.",
+            ["leg"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._legs = {name: self.search_seconds.labels(name) for name in LEGS}
+
+    def leg(self, name: str) -> AbstractContextManager[object]:
+        """Times what is done in the block, as the leg of a search that is called `name`."""
+        return self._legs[name].time()
+
+    def stored(self, tenants: Iterable[str]) -> None:
+        """Messages were stored, one for each of `tenants`."""
+        named = Tally(tenants)
+        self.messages_created.inc(named.total())
+        if self._stored_by_tenant:
+            for tenant_id, count in named.items():
+                self._stored_by_tenant.labels(self._shown(tenant_id)).inc(count)
+
+    def searched(self, tenant_id: str, searches: int) -> None:
+        """So many searches of a tenant were answered."""
+        self.searches.inc(searches)
+        if self._searches_by_tenant:
+            self._searches_by_tenant.labels(self._shown(tenant_id)).inc(searches)
+
+    def _shown(self, tenant_id: str) -> str:
+        if tenant_id in self._tenants or len(self._tenants) < NAMED_TENANTS:
+            self._tenants.add(tenant_id)
+            return tenant_id
+        return OTHERS
+
+    def _add_tenants(self, by_tenant: bool) -> None:
+        self._tenants: set[str] = set()
+        self._stored_by_tenant = self._searches_by_tenant = None
+        if by_tenant:
+            self._stored_by_tenant = Counter(
+                "tenant_messages_created_total",
+                "Messages stored, by tenant.",
+                ["tenant"],
+                registry=self.registry,
+            )
+            self._searches_by_tenant = Counter(
+                "tenant_searches_total",
+                "Searches answered, by tenant.",
+                ["tenant"],
+                registry=self.registry,
+            )
 
     def _add_limits(self) -> None:
         self.rate_limit_refused = Counter(
@@ -55,6 +129,8 @@ class Metrics:
             ["limit"],
             registry=self.registry,
         )
+        for limit in LIMITS:
+            self.rate_limit_refused.labels(limit)
         self.rate_limit_local = Counter(
             "rate_limit_local_total",
             "Admissions judged by this process alone, for Redis did not answer.",

@@ -1,17 +1,18 @@
 """`GET /metrics`: what this process has counted, and what a worker has measured of the store."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from sqlalchemy import Row
+from sqlalchemy import QueuePool, Row
 
 from api.entry import OPERATOR
-from api.runtime import NamedRuntime
+from api.runtime import NamedRuntime, Runtime
 
 
 class Described(NamedTuple):
@@ -28,6 +29,13 @@ DESCRIBED = {
     "failed_messages": Described("Messages that could not be embedded and are not tried again."),
     "archived_messages": Described("Messages in the archive."),
     "active_jobs": Described("Jobs that wait for a worker or are worked on.", "state"),
+    "job_failed": Described("1 when the last job of its kind that ended has failed.", "kind"),
+    "job_completed_timestamp_seconds": Described("When the last one was completed.", "kind"),
+    "tenants": Described("Tenants."),
+    "tenant_messages": Described("Messages of the largest tenants.", "tenant"),
+    "bytes": Described("The size of the database."),
+    "importance_bucket": Described("Messages by importance, cumulative, from a sample.", "le"),
+    "measured_timestamp_seconds": Described("When all this was measured."),
 }
 
 
@@ -49,6 +57,36 @@ class StoreGauges(Collector):
                 yield family
 
 
+class Parts(Collector):
+    """How the parts that this process works with are at the moment."""
+
+    def __init__(self, runtime: Runtime, up: Mapping[str, bool], queues: Mapping[str, int]) -> None:
+        self._runtime = runtime
+        self._up = up
+        self._queues = queues
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """What answers, how many connections are at work, and what waits in the broker."""
+        for part, up in self._up.items():
+            yield GaugeMetricFamily(f"{part}_up", "1 while it answers.", value=float(up))
+        use = GaugeMetricFamily(
+            "database_connections_in_use", "Connections at work.", labels=["pool"]
+        )
+        most = GaugeMetricFamily("database_connections_max", "How many may be.", labels=["pool"])
+        engines = {"requests": self._runtime.engine, "side": self._runtime.side_engine}
+        for name, engine in engines.items():
+            pool = cast("QueuePool", engine.pool)
+            use.add_metric([name], pool.checkedout())
+            most.add_metric([name], pool.size() + pool._max_overflow)
+        yield use
+        yield most
+        waiting = GaugeMetricFamily("queue_tasks", "Tasks that wait.", labels=["queue"])
+        for queue, tasks in self._queues.items():
+            waiting.add_metric([queue], tasks)
+        if waiting.samples:
+            yield waiting
+
+
 def metrics_handler(public: bool) -> HTTPRouteHandler:
     """What answers `GET /metrics`: to everybody, or to operators."""
     return get("/metrics", include_in_schema=False, opt=None if public else OPERATOR)(metrics_page)
@@ -56,6 +94,12 @@ def metrics_handler(public: bool) -> HTTPRouteHandler:
 
 async def metrics_page(runtime: NamedRuntime) -> Response[bytes]:
     """The page that Prometheus reads."""
-    store = StoreGauges(await runtime.probes.gauges())
-    content = generate_latest(runtime.metrics.registry) + generate_latest(store)
+    probes = runtime.probes
+    latency, redis, gauges = await asyncio.gather(
+        probes.latency_ms(), probes.redis(), probes.gauges()
+    )
+    up = {"database": latency is not None} | ({"redis": redis} if runtime.redis else {})
+    parts = Parts(runtime, up, await probes.queues() if redis else {})
+    registries = (runtime.metrics.registry, parts, StoreGauges(gauges))
+    content = b"".join(generate_latest(each) for each in registries)
     return Response(content, media_type=CONTENT_TYPE_LATEST)

@@ -17,10 +17,12 @@ from db.queries.gauges import FRESH_GAUGES
 from db.queries.health import ANSWERS
 from db.queries.jobs import LAST_COMPLETED
 from db.sessions import operator_transaction
+from tasks.publisher import Publisher
 
 DATABASE_SECONDS = 2.0
 # A page without the store's figures is better than none in time.
 GAUGE_SECONDS = 1.0
+QUEUE_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -44,15 +46,20 @@ class Shared(Generic[Answer]):
 class Probes:
     """Questions to the servers, each asked once at a time, however many ask: nobody needs a key."""
 
-    def __init__(self, engine: AsyncEngine, redis: Redis | None) -> None:
+    def __init__(
+        self, engine: AsyncEngine, redis: Redis | None, publisher: Publisher | None = None
+    ) -> None:
         self._engine = engine
         self._redis = redis
+        self._publisher = publisher
+        self._counting: asyncio.Future[dict[str, int]] | None = None
         # Whether the database answers must not wait for what reads a table, which may be locked.
         self._reading = asyncio.Lock()
         self.latency_ms = Shared(self._latency_ms)
         self.last_retention_run = Shared(self._last_retention_run)
         self.gauges = Shared(self._gauges)
         self.redis = Shared(self._redis_answers)
+        self.queues = Shared(self._queue_depths)
 
     async def _latency_ms(self) -> float | None:
         """The time of one round trip in milliseconds, None when there is none."""
@@ -90,6 +97,20 @@ class Probes:
         except (SQLAlchemyError, OSError, TimeoutError):
             return []
         return rows
+
+    async def _queue_depths(self) -> dict[str, int]:
+        """How many tasks wait, by queue; nothing where there is no broker, or no answer."""
+        if self._publisher is None:
+            return {}
+        # It goes on in its thread: who asks meanwhile waits for the same answer, and no longer.
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.ensure_future(self._publisher.queue_depths())
+        try:
+            async with asyncio.timeout(QUEUE_SECONDS):
+                return await asyncio.shield(self._counting)
+        except Exception as error:
+            log.warning("queues_not_counted", reason=type(error).__name__)
+            return {}
 
     async def _redis_answers(self) -> bool:
         """Whether there is a Redis that answers."""

@@ -63,7 +63,7 @@ class Runtime:
         # For probes and keys, which must be seen to however busy the other connections are.
         self.side_engine: AsyncEngine = side_engine(settings)
         # For the work of tasks that is done here, in threads.
-        self.backstage = Resources(settings)
+        self.backstage = Resources(settings, metrics.work)
         self.keys = KnownKeys(self.side_engine)
         self.failures = Failures(self.side_engine)
         self.door = Door(settings, self.keys, self._why_not)
@@ -84,7 +84,7 @@ class Runtime:
             if settings.async_embeddings
             else None
         )
-        self.probes = Probes(self.side_engine, self.redis)
+        self.probes = Probes(self.side_engine, self.redis, self.publisher)
         cache_url = settings.cache_url or (settings.redis_url if self.redis else "")
         self.cache = Cache.connect(cache_url) if cache_url else None
         self.answers = SearchAnswers(self.cache, metrics)

@@ -99,11 +99,12 @@ async def embed(runtime: Runtime, search: Search, queries: Sequence[str]) -> lis
     if search.request.mode == "lexical":
         return [Found(query) for query in queries]
     try:
-        with runtime.metrics.embedding_seconds.time():
+        with runtime.metrics.leg("embed"):
             vectors = await search.model.vectors.get(queries, search.request.tenant_id)
     except (EmbeddingUnavailableError, EmbeddingRejectedError):
         if search.request.mode == "semantic":
             raise
+        runtime.metrics.degraded.labels("embedding").inc(len(queries))
         reason = "The query could not be embedded; the answer is by its words alone."
         return [Found(query, obstacles=[reason]) for query in queries]
     return [Found(query, vector) for query, vector in zip(queries, vectors, strict=True)]
@@ -112,8 +113,8 @@ async def embed(runtime: Runtime, search: Search, queries: Sequence[str]) -> lis
 async def answer(runtime: Runtime, search: Search, found: Found) -> SearchAnswer:
     """Find, rank and dress the messages for one query."""
     request = search.request
-    async with tenant_transaction(runtime.engine, [request.tenant_id], planned=True) as connection:
-        candidates = await find(connection, runtime, search, found)
+    with runtime.metrics.leg("find"):
+        candidates = await find(runtime, search, found)
     found.ranked = rank(
         candidates,
         search.relevance,
@@ -122,8 +123,10 @@ async def answer(runtime: Runtime, search: Search, found: Found) -> SearchAnswer
         datetime.now(UTC),
     )
     if search.reranker and found.ranked:
-        await rerank(runtime, search, search.reranker, found)
-    await dress(runtime, search, found)
+        with runtime.metrics.leg("rerank"):
+            await rerank(runtime, search, search.reranker, found)
+    with runtime.metrics.leg("dress"):
+        await dress(runtime, search, found)
     return SearchAnswer(
         total=len(found.hits),
         items=found.hits,
@@ -134,19 +137,18 @@ async def answer(runtime: Runtime, search: Search, found: Found) -> SearchAnswer
     )
 
 
-async def find(
-    connection: AsyncConnection, runtime: Runtime, search: Search, found: Found
-) -> list[Candidate]:
+async def find(runtime: Runtime, search: Search, found: Found) -> list[Candidate]:
     """The candidates of both legs; small scopes are compared in full."""
     request = search.request
     most = candidate_count(request.top_k)
     terms = {} if request.mode == "semantic" else search.analyser.query_terms(found.query)
     asked = Asked(found.vector, terms)
-    exact = found.vector is None or await is_exact(connection, runtime, request)
-    rows = await read(connection, search, asked, exact=exact)
-    # A filter that few messages pass leaves the index with too few: then all are compared.
-    if not exact and sum(row.semantic for row in rows) < most // 2:
-        rows = await read(connection, search, asked, exact=True)
+    async with tenant_transaction(runtime.engine, [request.tenant_id], planned=True) as connection:
+        exact = found.vector is None or await is_exact(connection, runtime, request)
+        rows = await read(connection, search, asked, exact=exact)
+        # A filter that few messages pass leaves the index with too few: then all are compared.
+        if not exact and sum(row.semantic for row in rows) < most // 2:
+            rows = await read(connection, search, asked, exact=True)
     return [candidate_from_row(row) for row in rows]
 
 
@@ -182,6 +184,7 @@ async def rerank(runtime: Runtime, search: Search, reranker: Reranker, found: Fo
     try:
         scores = await asyncio.to_thread(reranker.scores, found.query, texts, contexts)
     except EmbeddingError:
+        runtime.metrics.degraded.labels("reranker").inc()
         found.obstacles.append("The reranker did not answer; the order is without it.")
         scores = []
     fused = blend([each.relevance for each in found.ranked], scores)

@@ -74,7 +74,9 @@ class CountedRequest(Request):  # type: ignore[misc]
 
     def on_failure(self, exc_info: Any, *args: Any, **named: Any) -> Any:
         """The task has failed, or its process has."""
-        if isinstance(exc_info.exception, WorkerLostError):
+        # In the wrapping of what comes from another process.
+        error = getattr(exc_info.exception, "exc", exc_info.exception)
+        if isinstance(error, WorkerLostError):
             Counting.count(self.name, "lost")
         return super().on_failure(exc_info, *args, **named)
 

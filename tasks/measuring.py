@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from db.queries.gauges import MEASURE_STORE
+from db.queries.gauges import MEASURE_STORE, measure_parameters
 from tasks.base import Task
 from tasks.resources import Resources
 
@@ -18,5 +18,6 @@ def measure_store(task: Task) -> str:
 def measure(resources: Resources) -> dict[str, float]:
     """Put the store's figures where `/metrics` finds them; those that have no label."""
     with resources.engine.begin() as connection:
-        rows = connection.execute(MEASURE_STORE).all()
+        asked = measure_parameters(resources.settings.metrics_tenants)
+        rows = connection.execute(MEASURE_STORE, asked).all()
     return {row.name: row.value for row in rows if not row.label}

@@ -14,7 +14,7 @@ from memory import tracing
 from memory.jobs import JobKind
 from memory.settings import Settings
 from tasks.configuration import celery_configuration
-from tasks.sending import send_embedding, send_job
+from tasks.sending import queue_depths, send_embedding, send_job
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +54,10 @@ class Publisher:
         origin = tracing.here()
         self._waiting += [(tenant, id_, request_id, origin) for tenant, id_ in messages]
         self._wake.set()
+
+    async def queue_depths(self) -> dict[str, int]:
+        """How many tasks wait in the broker, by queue. Raises kombu's errors when it is away."""
+        return await asyncio.to_thread(queue_depths, self._app)
 
     async def send_job(self, kind: JobKind, tenant_id: str, job_id: UUID) -> None:
         """Have a job begun soon; what cannot be sent is left to `restart_stalled_jobs`."""

@@ -5,10 +5,11 @@ from typing import Any
 from uuid import UUID
 
 from celery import Celery
+from kombu import Connection
 
 from memory import tracing
 from memory.jobs import ALL_TENANTS, JobKind
-from memory.queues import EMBEDDINGS
+from memory.queues import QUEUES
 from tasks.tracing import about as span_of
 
 TASK_OF: dict[JobKind, str] = {
@@ -106,12 +107,17 @@ def first_few(parts: Sequence[str], between: str = ", ") -> str:
     return between.join(parts[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def queue_depth(app: Celery) -> int:
-    """How many embedding tasks wait in the broker."""
+def queue_depths(app: Celery, queues: Sequence[str] = QUEUES) -> dict[str, int]:
+    """How many tasks wait in the broker, by queue, whatever their priorities."""
     with app.connection_for_write() as connection:
+        return {queue: _waiting(connection, queue) for queue in queues}
+
+
+def _waiting(connection: Connection, queue: str) -> int:
+    # A channel of its own, for some brokers close one that asked for what is not there.
+    with connection.channel() as channel:
         try:
-            declared = connection.default_channel.queue_declare(EMBEDDINGS, passive=True)
+            return int(channel.queue_declare(queue, passive=True).message_count)
         except connection.channel_errors:
             # Redis keeps no empty queue, so one that is not there is empty.
             return 0
-        return int(declared.message_count)

@@ -1,10 +1,13 @@
 """Figures of the whole store."""
 
+from typing import get_args
+
 import pytest
 from sqlalchemy import Connection, text
 
-from db.queries.gauges import MEASURE_STORE
+from db.queries.gauges import IMPORTANCE_EDGES, MEASURE_STORE, measure_parameters
 from db.queries.jobs import INSERT_JOB
+from memory.jobs import JobKind
 from tasks.jobs import NewJob
 from tasks.measuring import measure
 from tasks.resources import Resources
@@ -35,7 +38,10 @@ def add_job(owner: Connection, tenant_id: str, state: str) -> None:
 
 def test_an_empty_store_is_measured_too(resources: Resources, owner: Connection) -> None:
     measure(resources)
-    assert stored(owner) == {
+    found = stored(owner)
+    assert found.pop(("bytes", "")) > 0
+    assert found.pop(("measured_timestamp_seconds", "")) > 0
+    assert found == {
         ("active_jobs", "queued"): 0,
         ("active_jobs", "running"): 0,
         ("archived_messages", ""): 0,
@@ -43,7 +49,22 @@ def test_an_empty_store_is_measured_too(resources: Resources, owner: Connection)
         ("messages", ""): 0,
         ("oldest_pending_seconds", ""): 0,
         ("pending_messages", ""): 0,
+        ("tenants", ""): 0,
+        **{("importance_bucket", edge): 0 for edge in IMPORTANCE_EDGES},
+        **{("job_failed", kind): 0 for kind in get_args(JobKind)},
     }
+
+
+def test_importance_is_told_from_a_sample(resources: Resources, owner: Connection) -> None:
+    owner.execute(MANY)
+    owner.execute(text("update messages set importance_score = 0.95 where random() < 0.25"))
+    owner.execute(text("analyze messages"))
+    measure(resources)
+    found = stored(owner)
+    assert found["importance_bucket", "0.4"] == 0
+    assert found["importance_bucket", "0.5"] == pytest.approx(15_000, rel=0.1)
+    assert found["importance_bucket", "0.9"] == found["importance_bucket", "0.5"]
+    assert found["importance_bucket", "+Inf"] == found["messages", ""]
 
 
 def test_what_is_in_the_store_is_counted_over_all_tenants(
@@ -69,6 +90,7 @@ def test_what_is_in_the_store_is_counted_over_all_tenants(
     assert found["archived_messages", ""] == 1
     assert found["active_jobs", "queued"] == 1
     assert found["active_jobs", "running"] == 3
+    assert found["tenants", ""] == 2
 
 
 def test_how_many_there_are_is_the_planners_estimate(
@@ -117,7 +139,8 @@ def test_partial_indexes_answer_however_large_the_store(
     owner.execute(MANY)
     owner.execute(text("vacuum analyze messages"))
     with resources.engine.begin() as connection:
-        lines = connection.scalars(text(f"explain (analyze, costs off) {MEASURE_STORE}")).all()
+        explained = text(f"explain (analyze, costs off) {MEASURE_STORE}")
+        lines = connection.scalars(explained, measure_parameters(by_tenant=True)).all()
     scans = [line for line in lines if "Scan" in line and " messages" in line]
     used = [line for line in scans if "never executed" not in line]
     for index in ("messages_pending", "messages_failed", "messages_archived"):
