@@ -1,11 +1,12 @@
 """What the API counts, in a registry of its own."""
 
 from collections import Counter as Tally
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from memory import tracing
 from memory.settings import Settings
 from tasks.exposing import describe_process
 from tasks.metrics import SECONDS, WorkMetrics
@@ -81,9 +82,11 @@ class Metrics:
         )
         self._legs = {name: self.search_seconds.labels(name) for name in LEGS}
 
-    def leg(self, name: str) -> AbstractContextManager[object]:
+    @contextmanager
+    def leg(self, name: str) -> Iterator[None]:
         """Times what is done in the block, as the leg of a search that is called `name`."""
-        return self._legs[name].time()
+        with self._legs[name].time(), tracing.child(f"search: {name}"):
+            yield
 
     def stored(self, tenants: Iterable[str]) -> None:
         """Messages were stored, one for each of `tenants`."""

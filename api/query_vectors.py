@@ -151,7 +151,10 @@ class QueryVectors:
             self._keep(pairs)
 
     def _embedding(self, batch: list[Asked]) -> tracing.Span:
-        counted = {"gen_ai.request.model": self._embedder.model, "memory.queries": len(batch)}
+        counted: tracing.Attributes = {
+            "gen_ai.request.model": self._embedder.model,
+            "memory.queries": len(batch),
+        }
         origins = [asked.origin for asked in batch]
         return tracing.group("embed queries", origins, attributes=counted)
 

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 import uuid
+from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from types import TracebackType
@@ -56,7 +57,10 @@ class Recorded:
         traceback: TracebackType | None,
     ) -> None:
         context.detach(self._token)
-        if kind:
+        if kind is CancelledError:
+            # Nobody wants it any more, which is no failure.
+            self.note({"memory.cancelled": True})
+        elif kind:
             self.fail(kind.__name__)
         self.end()
 
