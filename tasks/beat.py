@@ -10,6 +10,7 @@ from redbeat.schedulers import RedBeatScheduler
 from beat_schedule import beat_schedule
 from memory import tracing
 from memory.settings import Settings
+from tasks.base import log_as_the_service_does
 from tasks.exposing import describe_process, serve_metrics
 from tasks.tracing import about
 
@@ -45,7 +46,8 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
         settings: Settings = app.resources.settings
         self._metrics = BeatMetrics(settings)
         if settings.metrics_enabled:
-            # Before it waits for the lock, and for Redis.
+            # Before it waits for the lock, and for Redis; Celery sets up logs only then.
+            log_as_the_service_does()
             port = settings.beat_metrics_port
             serve_metrics(self._metrics.registry, settings.metrics_host, port)
         super().__init__(app, **named)

@@ -1,14 +1,23 @@
 """What the work on messages counts, in whichever process does it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
 
 from memory.jobs import JobKind
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 LAG_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 21_600)
+# Prometheus sees by itself when a counter begins: without them a page is a third shorter.
+disable_created_metrics()
+
 JOB_OUTCOMES = ("completed", "failed", "put_off")
 
 
@@ -21,6 +30,7 @@ class WorkMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
+        self._models: set[tuple[str, str, str]] = set()
         self.embedding_seconds = Histogram(
             "embedding_generation_duration_seconds",
             "Time to embed a query, or messages together.",
@@ -61,7 +71,7 @@ class WorkMetrics:
         )
         self.model = Gauge(
             "memory_model_info",
-            "1, of the model that this process embeds with.",
+            "1, of a model that this process embeds with; 0, of one that it has embedded with.",
             ["model", "provider", "dimensions"],
             multiprocess_mode="livemax",
             registry=registry,
@@ -72,6 +82,17 @@ class WorkMetrics:
         self.embedded.inc(len(lags))
         for lag in lags:
             self.lag.observe(lag)
+
+    def show_models(self, models: Iterable[tuple[str, str, str]]) -> None:
+        """This process embeds with `models` (name, provider, dimensions), and no longer others."""
+        wanted = set(models)
+        for labels in self._models | wanted:
+            self.model.labels(*labels).set(labels in wanted)
+        self._models |= wanted
+
+    def show_breaker(self, provider: str, state: int) -> None:
+        """The breaker before `provider` is in this state: 0 closed, 1 trying again, 2 open."""
+        self.breaker_state.labels(provider).set(state)
 
     def _counter(self, name: str, meaning: str, **labels: tuple[str, ...]) -> Counter:
         counter = Counter(name, meaning, list(labels), registry=self._registry)

@@ -15,6 +15,7 @@ from memory.embedding.remote import RemoteEmbedder
 from memory.embedding.select import create_embedder, embedder_of
 from memory.errors import EmbeddingSetupError, EmbeddingUnavailableError
 from memory.settings import Settings
+from tasks.metrics import WorkMetrics
 
 log = structlog.get_logger(__name__)
 
@@ -25,9 +26,10 @@ class Models:
     The settings choose the model of a new store. Safe from several threads.
     """
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: Engine, metrics: WorkMetrics) -> None:
         self._settings = settings
         self._engine = engine
+        self._metrics = metrics
         self._embedders: dict[int, Embedder] = {}
         self.last_wanted: list[StoredModel] = []
         """What `wanted` said last, for who need not ask the store again."""
@@ -55,6 +57,8 @@ class Models:
             with self._engine.begin() as connection:
                 models = wanted_models(connection)
             self._let_go(models)
+            if models != self.last_wanted:
+                self._metrics.show_models(self._labels(model) for model in models)
             self.last_wanted = models
             return models
 
@@ -64,7 +68,7 @@ class Models:
             if model.id not in self._embedders:
                 if not model.is_made_by(configured(self._settings)):
                     self._say_that_settings_are_passed_over(model)
-                self._embedders[model.id] = embedder_of(self._settings, model)
+                self.use(model.id, embedder_of(self._settings, model))
             return self._embedders[model.id]
 
     def obstacle(self, models: Sequence[StoredModel], *, lately: bool) -> str:
@@ -87,6 +91,8 @@ class Models:
         """Make the vectors of a model with `embedder`."""
         with self._lock:
             self._embedders[model_id] = embedder
+            if isinstance(embedder, RemoteEmbedder):
+                embedder.on_breaker(self._metrics.show_breaker)
 
     def _check(self) -> None:
         """See that the schema fits, and that the store has a model which can be made."""
@@ -96,8 +102,13 @@ class Models:
             recipe = configured(self._settings)
             embedder = create_embedder(self._settings)
             model_id = register_model(url, embedder.model, embedder.dimensions, recipe)
-            self._embedders[model_id] = embedder
+            self.use(model_id, embedder)
         self._checked = True
+
+    def _labels(self, model: StoredModel) -> tuple[str, str, str]:
+        wished = configured(self._settings)
+        own = None if model.is_made_by(wished) else model.recipe
+        return model.name, (own or wished).provider, str(model.dimensions)
 
     def _let_go(self, wanted: Sequence[StoredModel]) -> None:
         ids = {model.id for model in wanted}

@@ -28,7 +28,7 @@ class Resources:
     @cached_property
     def models(self) -> Models:
         """The embedding models that the store wants vectors of."""
-        return Models(self.settings, self.engine)
+        return Models(self.settings, self.engine, self.metrics)
 
     @cached_property
     def answers(self) -> KeptAnswers:

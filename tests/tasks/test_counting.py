@@ -63,7 +63,7 @@ def test_tasks_and_messages_are_counted(
     seconds = 'celery_task_duration_seconds_count{outcome="success",task="embed_messages"}'
     assert found[seconds] == 1
     assert found['messages_embedding_failed_total{outcome="given_up"}'] == 0
-    assert found['memory_model_info{dimensions="64",model="mock",provider="mock"}'] == 1
+    assert found['memory_model_info{dimensions="384",model="mock",provider="mock"}'] == 1
     assert found["worker_pool_memory_bytes"] > 10_000_000
     assert found["process_resident_memory_bytes"] > 10_000_000
     assert found['disk_free_bytes{folder="data"}'] > 0
