@@ -140,6 +140,39 @@ def test_a_wrong_url_is_named_and_not_shown(field: str) -> None:
     assert "hunter2" not in str(raised.value)
 
 
+def test_the_collector_has_the_name_that_a_standard_gives_it(tmp_path: Path) -> None:
+    url = "https://me:secret@collector.example:4318/here"
+    for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "otel_exporter_otlp_endpoint"):
+        given = load_settings({name: url}).otel_exporter_otlp_endpoint
+        assert given == (url if name.isupper() else "")
+    (tmp_path / "env").write_text(f"OTEL_EXPORTER_OTLP_ENDPOINT={url}\n")
+    assert load_settings({}, tmp_path / "env").otel_exporter_otlp_endpoint == url
+    assert load_settings({"OTEL_SERVICE_NAME": "x"}) == Settings()
+    assert load_settings({"MEMORY_OTEL_EXPORTER_OTLP_ENDPOINT": url}) == Settings()
+    assert unknown_settings({"MEMORY_OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_X": "1"}) == {
+        "MEMORY_OTEL_EXPORTER_OTLP_ENDPOINT": "OTEL_EXPORTER_OTLP_ENDPOINT"
+    }
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "hunter2:4318",
+        "grpc://hunter2:4317",
+        "http://",
+        "http://:4318",
+        "http://hunter2:port",
+        "http://h:4318?hunter2",
+        "http://hunter2 :4318",
+        "true",
+    ],
+)
+def test_a_collector_that_is_none_ends_the_start(wrong: str) -> None:
+    with pytest.raises(SettingsError, match=r"^OTEL_EXPORTER_OTLP_ENDPOINT: .*:4318") as raised:
+        load_settings({"OTEL_EXPORTER_OTLP_ENDPOINT": wrong})
+    assert "hunter2" not in str(raised.value)
+
+
 def test_all_that_is_secret_counts_as_secret() -> None:
     suspicious = {
         field
