@@ -1,16 +1,16 @@
 """Beat's scheduler: the table of `beat_schedule.py`, kept in Redis, where one beat at a time has
 the lock."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-from celery.signals import beat_init
+import celery
+from celery.signals import beat_init, setup_logging
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from redbeat.schedulers import RedBeatScheduler
 
 from beat_schedule import beat_schedule
 from memory import tracing
 from memory.settings import Settings
-from tasks.base import log_as_the_service_does
 from tasks.exposing import describe_process, serve_metrics
 from tasks.tracing import about
 
@@ -42,14 +42,10 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
     A beat that has lost its lock, as when Redis was emptied, ends: whoever runs it starts it again.
     """
 
+    last_made: ClassVar[BeatMetrics | None] = None
+
     def __init__(self, app: Any, **named: Any) -> None:
-        settings: Settings = app.resources.settings
-        self._metrics = BeatMetrics(settings)
-        if settings.metrics_enabled:
-            # Before it waits for the lock, and for Redis; Celery sets up logs only then.
-            log_as_the_service_does()
-            port = settings.beat_metrics_port
-            serve_metrics(self._metrics.registry, settings.metrics_host, port)
+        self._metrics = Scheduler.last_made = BeatMetrics(app.resources.settings)
         super().__init__(app, **named)
 
     def tick(self, *args: Any, **named: Any) -> Any:
@@ -66,6 +62,16 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
             sent = super().apply_async(entry, *args, **named)
         self._metrics.sent.labels(entry.task).inc()
         return sent
+
+
+# After the logs are set up, which is done in the same way, and before it waits for the lock.
+@setup_logging.connect
+def serve(**_: Any) -> None:
+    """Serve what this beat shows of itself."""
+    settings: Settings = celery.current_app.resources.settings
+    if settings.metrics_enabled and Scheduler.last_made:
+        registry = Scheduler.last_made.registry
+        serve_metrics(registry, settings.metrics_host, settings.beat_metrics_port)
 
 
 # After RedBeat's own receiver, which waits for the lock: receivers are called as they came.
