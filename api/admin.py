@@ -11,7 +11,9 @@ import structlog
 from litestar import Response, get
 
 from api.runtime import NamedRuntime, Runtime
+from memory.embedding.breaker import CLOSED
 from memory.embedding.protocol import Embedder
+from memory.embedding.remote import RemoteEmbedder
 
 VERSION = version("ai-memory-layer")
 
@@ -95,7 +97,7 @@ def judge(runtime: Runtime, database: Check, redis: Check, embedding: Check) -> 
     if redis_counts:
         fatal, faults = fatal + faults, []
     if embedding == "down":
-        faults.append("The embedding provider does not answer.")
+        faults.append(f"{obstacle(runtime) or 'The embedding provider does not answer'}.")
     if runtime.active.behind:
         faults.append(runtime.active.behind)
     return Readiness(
@@ -115,19 +117,31 @@ async def redis_check(runtime: Runtime) -> Check:
 
 
 async def embedding_check(runtime: Runtime) -> Check:
-    """Whether the provider embeds a word in time, if the settings ask for that."""
-    if not runtime.settings.health_embed_check_enabled:
+    """Whether the provider embeds a word in time, if the settings ask for that.
+
+    One that was left alone is asked in any case, once its time is over: otherwise it would be so
+    until the next search, in a process that has none.
+    """
+    embedder = runtime.embedder
+    broken = isinstance(embedder, RemoteEmbedder) and embedder.breaker_state != CLOSED
+    if not (broken or runtime.settings.health_embed_check_enabled):
         return "not_checked"
-    if runtime.embedder is None:
+    if embedder is None or obstacle(runtime):
         return "down"
     # One at a time: a provider that hangs must not hold a thread for each that asks.
     if runtime.probe is None or runtime.probe.done():
-        runtime.probe = asyncio.create_task(asyncio.to_thread(embeds, runtime.embedder))
+        runtime.probe = asyncio.create_task(asyncio.to_thread(embeds, embedder))
     try:
         async with asyncio.timeout(runtime.settings.readiness_embed_timeout_seconds):
             return "up" if await asyncio.shield(runtime.probe) else "down"
     except TimeoutError:
         return "down"
+
+
+def obstacle(runtime: Runtime) -> str:
+    """Why the provider is left alone now; empty when it is not."""
+    embedder = runtime.embedder
+    return embedder.obstacle if isinstance(embedder, RemoteEmbedder) else ""
 
 
 def embeds(embedder: Embedder) -> bool:
