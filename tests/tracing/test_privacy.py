@@ -1,5 +1,6 @@
 """No span holds what people said, nor a key, in whatever way it came to the service."""
 
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
@@ -13,8 +14,10 @@ from db.engine import worker_engine
 from memory import tracing
 from memory.settings import Settings
 from tests.conftest import message, serving
+from tests.memory.embedding import fake_api
 from tests.processes import wait_until
 from tests.tracing.collector import Collector
+from tests.workers import celery_process
 
 MARKER = "xylophagous"
 JSON = {"Content-Type": "application/json"}
@@ -83,4 +86,34 @@ def test_a_failure_is_told_by_its_kind_alone(settings: Settings, collector: Coll
     assert statement.failed
     assert statement.attributes["error.type"] == "22P02"
     assert collector.wait_for("outer").attributes["error.type"] == "DataError"
+    assert not [body for body in collector.bodies if MARKER.encode() in body]
+
+
+def test_a_task_that_fails_quotes_nobody(
+    settings: Settings, collector: Collector, tmp_path: Path
+) -> None:
+    # It quotes what it refuses, as some do.
+    refusal = fake_api.Answer(422, body={"error": {"message": f"I do not take {MARKER}."}})
+    with fake_api.serving() as provider:
+        remote = msgspec.structs.replace(
+            settings,
+            embedding_provider="openai",
+            openai_api_key="a-key",
+            openai_base_url=provider.url,
+            embedding_dimensions=fake_api.DIMENSIONS,
+        )
+        worker = celery_process(remote, tmp_path, "worker", "worker", "-Q", "embeddings")
+        try:
+            wait_until(lambda: "worker_ready" in worker.logs(), "the worker is ready")
+            with serving(remote) as api:
+                api.headers["Authorization"] = f"Bearer {KEY}"
+                provider.answers[:] = [refusal] * 20
+                assert api.post("/v1/messages", json=message(content=MARKER)).status_code == 202
+                run = collector.wait_for("run embed_messages")
+        finally:
+            worker.teardown()
+        assert provider.requests[-1].texts == [MARKER]
+    assert run.failed
+    assert run.attributes["error.type"] == "NotEmbeddedError"
+    assert collector.wait_for("embed messages").failed
     assert not [body for body in collector.bodies if MARKER.encode() in body]
