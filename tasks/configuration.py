@@ -21,6 +21,7 @@ BEAT_LOOP_SECONDS = 5
 TASK_MODULES = (
     "tasks.counting",
     "tasks.embedding",
+    "tasks.sweeping",
     "tasks.indexing",
     "tasks.housekeeping",
     "tasks.stalled",

@@ -1,20 +1,16 @@
 """Embedding: what was posted, and what was left behind."""
 
 import time
-from collections import defaultdict
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
 from celery import shared_task
-from sqlalchemy import Row
 
 from db.queries.embeddings import (
     CLAIM_PENDING,
-    FAIL_EXHAUSTED,
     FILL_VECTORS,
-    OVERDUE,
     RELEASE_CLAIM,
     WAITING,
     WRITE_VECTORS,
@@ -25,12 +21,11 @@ from memory.embedding.batching import embed_contents
 from memory.embedding.protocol import Vectors
 from memory.embedding.quoting import without_quotes
 from memory.errors import EmbeddingError, EmbeddingRejectedError, EmbeddingUnavailableError
-from memory.queues import EMBEDDINGS
 from tasks.base import Task
 from tasks.indexing import write_contexts
 from tasks.outcome import Failure, Outcome
 from tasks.resources import Resources
-from tasks.sending import queue_depths, send_again, send_embedding
+from tasks.sending import send_again, send_embedding
 
 log = structlog.get_logger(__name__)
 
@@ -40,11 +35,6 @@ CLAIM_CHARACTERS = 60_000
 # A task that has worked this long leaves the rest of its messages to another.
 TASK_ENOUGH_SECONDS = 20
 RETRY_DELAY_SECONDS = 30
-# A message younger than this is still on its way through the broker.
-SWEEP_GRACE_SECONDS = 10
-SWEEP_MESSAGES = 5_000
-# With more tasks than this in the queue the workers have enough to do.
-SWEEP_QUEUE_DEPTH = 100
 
 
 class Claimed(NamedTuple):
@@ -83,45 +73,6 @@ def embed_messages(task: Task, messages: dict[str, list[str]], alone: bool = Fal
         if left:
             send_embedding(task.app, {tenant_id: left}, alone=alone)
     return outcome.told()
-
-
-@shared_task(name="sweep_pending", base=Task, bind=True)
-def sweep_pending(task: Task) -> str:
-    """Send what was committed and not embedded: lost by the broker, or by a worker that died."""
-    overdue = overdue_messages(task.resources, SWEEP_GRACE_SECONDS)
-    room = max(0, SWEEP_QUEUE_DEPTH - queue_depths(task.app, [EMBEDDINGS])[EMBEDDINGS])
-    lots = sweep_lots(overdue)[:room]
-    for tenant_id, ids, alone in lots:
-        send_embedding(task.app, {tenant_id: ids}, alone=alone, origins=())
-    if overdue:
-        log.info("swept", overdue=len(overdue), tasks=len(lots))
-    return f"{len(overdue)} overdue, {len(lots)} tasks sent"
-
-
-def overdue_messages(resources: Resources, grace: float) -> Sequence[Row[Any]]:
-    """What is pending, in nobody's hands and older than `grace` seconds; the hopeless end here."""
-    attempts = {"max_attempts": resources.settings.embedding_max_attempts}
-    scope = {**attempts, "grace": grace, "most": SWEEP_MESSAGES}
-    with resources.engine.begin() as connection:
-        failed = connection.execute(FAIL_EXHAUSTED, attempts).all()
-        overdue = connection.execute(OVERDUE, scope).all()
-    resources.metrics.not_embedded.labels("given_up").inc(len(failed))
-    for row in failed:
-        log.error("embedding_given_up", tenant_id=row.tenant_id, message_id=str(row.id))
-    return overdue
-
-
-def sweep_lots(overdue: Sequence[Row[Any]]) -> list[tuple[str, list[UUID], bool]]:
-    """Tasks for `overdue` rows, as (tenant, ids, alone): what failed before goes alone."""
-    untried: dict[str, list[UUID]] = defaultdict(list)
-    for row in overdue:
-        if row.embedding_attempts == 0:
-            untried[row.tenant_id].append(row.id)
-    return [
-        (tenant_id, ids[start : start + CLAIM_MESSAGES], False)
-        for tenant_id, ids in untried.items()
-        for start in range(0, len(ids), CLAIM_MESSAGES)
-    ] + [(row.tenant_id, [row.id], True) for row in overdue if row.embedding_attempts > 0]
 
 
 def claim(resources: Resources, tenant_id: str, ids: Sequence[UUID], alone: bool) -> list[Claimed]:

@@ -16,7 +16,7 @@ from beat_schedule import beat_schedule
 from db.queries.jobs import LAST_SCHEDULED
 from memory.jobs import JobKind
 from memory.settings import Settings
-from tasks.embedding import claim, embed_claimed, overdue_messages, sweep_lots
+from tasks.embedding import claim, embed_claimed
 from tasks.filling import move_obstacle
 from tasks.housekeeping import purge_keys
 from tasks.indexing import refresh, reindex_slice
@@ -28,6 +28,7 @@ from tasks.retention import SCHEDULE
 from tasks.sending import TASK_OF
 from tasks.stalled import purge, stalled_jobs
 from tasks.statistics import refresh_old
+from tasks.sweeping import overdue_messages, sweep_lots
 
 log = structlog.get_logger(__name__)
 

@@ -10,8 +10,9 @@ from sqlalchemy import Connection, text
 
 from memory.embedding.protocol import Purpose, Vectors
 from memory.errors import EmbeddingRejectedError, EmbeddingUnavailableError
-from tasks.embedding import CLAIM_CHARACTERS, CLAIM_MESSAGES, claim, embed_claimed, sweep_lots
+from tasks.embedding import CLAIM_CHARACTERS, CLAIM_MESSAGES, claim, embed_claimed
 from tasks.resources import Resources
+from tasks.sweeping import sweep_lots
 from tests.db.rows import add_message
 
 ONE = text(
