@@ -1,5 +1,6 @@
 """What the work on messages counts, in whichever process does it."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import get_args
 
@@ -62,19 +63,22 @@ class WorkMetrics:
             "Messages that retention has archived or deleted.",
             action=("archived", "deleted"),
         )
+        self._add_states()
+
+    def _add_states(self) -> None:
         self.breaker_state = Gauge(
             "embedding_breaker_state",
             "The circuit breaker before a provider: 0 closed, 1 trying again, 2 open.",
             ["provider"],
             multiprocess_mode="livemax",
-            registry=registry,
+            registry=self._registry,
         )
         self.model = Gauge(
             "memory_model_info",
             "1, of a model that this process embeds with; 0, of one that it has embedded with.",
             ["model", "provider", "dimensions"],
             multiprocess_mode="livemax",
-            registry=registry,
+            registry=self._registry,
         )
 
     def note_embedded(self, lags: Sequence[float]) -> None:
@@ -96,8 +100,6 @@ class WorkMetrics:
 
     def _counter(self, name: str, meaning: str, **labels: tuple[str, ...]) -> Counter:
         counter = Counter(name, meaning, list(labels), registry=self._registry)
-        first, *others = labels.values()
-        for value in first:
-            for other in others[0] if others else ("",):
-                counter.labels(value, *([other] if others else []))
+        for values in itertools.product(*labels.values()):
+            counter.labels(*values)
         return counter
