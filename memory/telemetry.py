@@ -23,8 +23,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from memory.tracing import NOTHING, Attributes, Kind, Origin, Span
 
-# So many of a group's others it is linked with; the SDK keeps no more of a span by default.
-MOST_LINKS = 128
+# So many of a group's others it is linked with.
+MOST_LINKS = 100
 # A collector that is away is told of so often.
 SILENT_SECONDS = 60.0
 KINDS = {kind.name.lower(): kind for kind in SpanKind}

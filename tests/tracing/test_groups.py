@@ -113,7 +113,7 @@ def test_links_are_bounded(tracer: None, collector: Collector) -> None:
     origins = [origin() for _ in range(500)]
     with tracing.group("together", origins):
         pass
-    assert len(collector.wait_for("together").links) == 128
+    assert len(collector.wait_for("together").links) == 100
 
 
 def test_of_a_group_the_first_whose_trace_is_kept_has_it(
