@@ -58,19 +58,23 @@ class OpenAIEmbedder(RemoteEmbedder):
         self._sdk: Any = openai
         # Many compatible servers refuse the parameter, so it is sent only when it matters.
         self._reduced: Any = openai.omit if dimensions in (None, known) else dimensions
-        self._client: Any
-        if api_version:
-            self._client = openai.AzureOpenAI(
-                azure_endpoint=base_url, api_version=api_version, api_key=api_key, max_retries=0
-            )
-        else:
-            self._client = openai.OpenAI(
-                base_url=base_url or DEFAULT_URL, api_key=api_key or "none", max_retries=0
-            )
+        self._client = self._connected(base_url, api_version)
 
     def close(self) -> None:
         """Close the connections to the provider."""
         self._client.close()
+
+    def _connected(self, base_url: str, api_version: str) -> Any:
+        if api_version:
+            return self._sdk.AzureOpenAI(
+                azure_endpoint=base_url,
+                api_version=api_version,
+                api_key=self._api_key,
+                max_retries=0,
+            )
+        return self._sdk.OpenAI(
+            base_url=base_url or DEFAULT_URL, api_key=self._api_key or "none", max_retries=0
+        )
 
     def _request(
         self,
