@@ -41,13 +41,11 @@ log = structlog.get_logger(__name__)
 class Recorded:
     """A span of OpenTelemetry's, as `tracing.Span` has it."""
 
-    def __init__(self, span: trace.Span, origin: Context | None = None) -> None:
-        """With `origin`, the context that the block is in beside the span; or that of the caller"""
+    def __init__(self, span: trace.Span) -> None:
         self._span = span
-        self._origin = origin
 
     def __enter__(self) -> Span:
-        self._token = context.attach(trace.set_span_in_context(self._span, self._origin))
+        self._token = context.attach(trace.set_span_in_context(self._span))
         return self
 
     def __exit__(
@@ -100,14 +98,14 @@ class Telemetry:
     ) -> Span:
         """As `tracing.begin`. Headers that are not well-formed count as none."""
         before = self._carrier.extract(carried, context=Context())
-        return self._start(name, kind, attributes, before)
+        return Recorded(self._start(name, kind, attributes, before))
 
     def child(self, name: str, kind: Kind, attributes: Attributes) -> Span:
         """As `tracing.child`."""
         # Its own end does not matter: what is done later for a request is a part of its trace.
         if not is_kept(trace.get_current_span()):
             return NOTHING
-        return Recorded(self._tracer.start_span(name, kind=KINDS[kind], attributes=attributes))
+        return Recorded(self._start(name, kind, attributes))
 
     def group(
         self, name: str, origins: Sequence[Origin], kind: Kind, attributes: Attributes
@@ -115,18 +113,17 @@ class Telemetry:
         """As `tracing.group`: linked both ways, for not all viewers show who links to a span."""
         known: list[trace.Span] = list(dict.fromkeys(each for each in origins if each))
         if not known:
-            return self._start(name, kind, attributes, Context(), linked_with([self.here()]))
+            links = linked_with([self.here()])
+            return Recorded(self._start(name, kind, attributes, Context(), links))
         # One whose trace is kept, if there is any, or nobody would see what took the time.
         parent = next(filter(is_kept, known), known[0])
         others = [each for each in known if each is not parent][:MOST_LINKS]
         before = trace.set_span_in_context(parent, Context())
-        span = self._tracer.start_span(
-            name, before, KINDS[kind], attributes=attributes, links=linked_with(others)
-        )
+        span = self._start(name, kind, attributes, before, linked_with(others))
         for each in others if span.is_recording() else ():
             if each.is_recording():
                 each.add_link(span.get_span_context())
-        return Recorded(span, before)
+        return Recorded(span)
 
     def here(self) -> Origin:
         """As `tracing.here`."""
@@ -161,13 +158,12 @@ class Telemetry:
         name: str,
         kind: Kind,
         attributes: Attributes,
-        before: Context,
+        before: Context | None = None,
         links: Sequence[Link] = (),
-    ) -> Span:
-        span = self._tracer.start_span(
+    ) -> trace.Span:
+        return self._tracer.start_span(
             name, before, KINDS[kind], attributes=attributes, links=links
         )
-        return Recorded(span, before)
 
 
 class Sender(SpanExporter):
