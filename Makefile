@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Needs Python 3.11 or newer, a POSIX shell and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance bench-panels fuzz prometheus dashboards audit lock clean
+.PHONY: help run watch test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance bench-watching bench-panels fuzz prometheus dashboards audit lock clean
 
 VENV := .venv
 EXTRAS := .venv-extras
@@ -68,6 +68,9 @@ help: ## list the targets
 run: $(VENV)/core.stamp ## set up what is missing and run the whole service until Ctrl-C
 	@exec $(VENV)/bin/aiml up
 
+watch: $(VENV)/core.stamp ## show how the service is, live in the terminal, until Ctrl-C
+	@exec $(VENV)/bin/aiml watch $(ARGS)
+
 test: $(VENV)/dev.stamp ## the whole suite, on real servers, without torch (ARGS="-k word" for a part)
 	@$(MAKE) --no-print-directory prometheus || echo 'Tests of alerts and dashboards that need it are skipped.' >&2
 	$(VENV)/bin/python -m pytest -m 'not extras' $(TOGETHER) $(ARGS)
@@ -110,6 +113,9 @@ fuzz: $(VENV)/dev.stamp ## attack the API with 20,000 generated requests: [ARGS=
 
 bench-entrance: $(VENV)/dev.stamp ## measure what keys, limits and row-level security cost a request
 	$(VENV)/bin/python -m bench.entrance $(ARGS)
+
+bench-watching: $(VENV)/dev.stamp ## measure what metrics, logs and traces cost a request
+	$(VENV)/bin/python -m bench.watching $(ARGS)
 
 bench-panels: $(VENV)/dev.stamp ## draw the dashboards' panels: [PROMETHEUS=url] [REPORT=folder]
 	$(VENV)/bin/python -m bench.panels $(if $(PROMETHEUS),--prometheus '$(PROMETHEUS)') \

@@ -37,7 +37,7 @@ def lines(settings: Settings, folder: Path, seconds: float, *, keyed: bool) -> I
     yield f"{curl} '{api}/v1/memory/search?{urlencode(QUESTION)}'"
     if key:
         yield "\n(MEMORY_API_KEY is to be one of your keys; `aiml keys create` makes one.)"
-    yield "\nCtrl-C stops everything."
+    yield "\nCtrl-C stops everything. `aiml watch`, in another terminal, shows how it is."
 
 
 def _url(host: str, port: int) -> str:

@@ -22,6 +22,7 @@ COMMANDS = {
     "import": "cli.importing:import_files",
     "embeddings": "cli.embeddings:embeddings",
     "keys": "cli.keys:keys",
+    "watch": "cli.watch:watch",
 }
 WRONG_SETTING = 2
 
