@@ -9,6 +9,8 @@ from importlib import import_module
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
+from memory.errors import SettingsError
+
 Attributes = Mapping[str, str | int | float]
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 # The span that something comes from, to be the parent of what is done for it elsewhere, and later.
@@ -94,11 +96,16 @@ def start(endpoint: str, process: str) -> None:
     """Send spans to the collector at `endpoint` from here on, as the service `memory-<process>`.
 
     Not before a fork: the thread that sends does not survive one. Without an endpoint it stays off.
+    Raises `SettingsError` for an `OTEL_*` variable that OpenTelemetry does not take.
     """
     global _tracing
     stop()
-    if endpoint:
+    if not endpoint:
+        return
+    try:
         _tracing = import_module("memory.telemetry").Telemetry(endpoint, f"memory-{process}")
+    except ValueError as error:
+        raise SettingsError(f"Traces cannot be sent as the OTEL_* variables say: {error}") from None
 
 
 def stop(seconds: float = 2.0) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from memory import tracing
 from memory.embedding.batching import embed_queries
+from memory.errors import SettingsError
 from memory.settings import Settings
 from tests.conftest import message
 from tests.processes import wait_until
@@ -107,6 +108,15 @@ def origin(traceparent: str = "") -> tracing.Origin:
     carried = {"traceparent": traceparent} if traceparent else {}
     with tracing.begin("request", carried=carried):
         return tracing.here()
+
+
+def test_a_variable_that_cannot_be_ends_the_start(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
+    with pytest.raises(SettingsError, match=r"OTEL_.*max_queue_size"):
+        tracing.start(settings.otel_exporter_otlp_endpoint, "test")
+    assert not tracing.is_on()
 
 
 def test_links_are_bounded(tracer: None, collector: Collector) -> None:
