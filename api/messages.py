@@ -154,6 +154,9 @@ async def store(request: HttpRequest, runtime: Runtime, new: Sequence[NewMessage
     )
     if not stored.replayed:
         runtime.metrics.stored(each.tenant_id for each in new)
+        if not is_pending(stored):
+            seconds = (datetime.now(UTC) - now).total_seconds()
+            runtime.metrics.work.note_embedded([seconds] * len(new))
         await runtime.answers.changed(analysers)
         if runtime.upkeep:
             runtime.upkeep.note(analysers, len(new))
