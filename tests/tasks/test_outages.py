@@ -51,6 +51,7 @@ class Process:
         self.resources = Resources(settings)
         self._fake = fake
         self._caution = Caution(clock=clock)
+        self._embedders: list[OpenAIEmbedder] = []
         self._app = Celery("test", set_as_current=False, task_cls="tasks.base:Task")
         self._app.conf.update(celery_configuration(settings))
         self._app.resources = self.resources
@@ -66,6 +67,7 @@ class Process:
             caution=self._caution,
         )
         self.resources.models.use(model_id, embedder)
+        self._embedders.append(embedder)
         return embedder
 
     def run(self, task: str, *arguments: Any) -> str:
@@ -78,6 +80,8 @@ class Process:
         return self.run("embed_messages", {"acme": [str(id_) for id_ in ids]}, alone)
 
     def close(self) -> None:
+        for embedder in self._embedders:
+            embedder.close()
         self.resources.close()
         self._app.close()
 
