@@ -113,6 +113,8 @@ def worded(error: OSError | http.client.HTTPException) -> str:
         return "no such host"
     if isinstance(error, TimeoutError):
         return NO_ANSWER
+    if isinstance(error, ConnectionError):
+        return "the connection broke"
     if isinstance(error, http.client.HTTPException):
         return "does not speak HTTP"
-    return error.strerror or "the connection broke"
+    return error.strerror or "cannot be reached"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -27,21 +28,25 @@ class Screen:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """What matters most of it, in the height and the width that there are."""
-        width, height = options.max_width, options.max_height
+        height = options.max_height
+        # A height that is asked for is what the whole is to fill, and not each part of it.
+        options = options.reset_height()
         wrong = self._wrong(console, options, most=max(2, height // 2))
         room = height - 2 - len(console.render_lines(wrong, options))
-        yield cropped(Text(heading(self._figures), "bold"), width)
-        yield wrong
-        yield Text()
+        head = cropped(Text(heading(self._figures), "bold"), options.max_width)
+        page = Group(head, wrong, Text(), self._figured(options.max_width, room))
+        for line in console.render_lines(page, options, pad=False)[:height]:
+            yield from line
+            yield Segment.line()
+
+    def _figured(self, width: int, room: int) -> RenderableType:
         all_lines = list(lines(self._figures))
         if width < WIDE:
-            yield column(fitting(all_lines, room), width)
-            return
-        half = (width - 3) // 2
+            return column(fitting(all_lines, room), width)
         grid = Table.grid(padding=(0, 3, 0, 0))
         sides = ([line for line in all_lines if line.side == side] for side in ("left", "right"))
-        grid.add_row(*(column(fitting(side, room), half) for side in sides))
-        yield grid
+        grid.add_row(*(column(fitting(side, room), (width - 3) // 2) for side in sides))
+        return grid
 
     def _wrong(self, console: Console, options: ConsoleOptions, most: int) -> RenderableType:
         """The findings, as many of them as fit into `most` lines."""
