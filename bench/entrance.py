@@ -8,53 +8,28 @@ the time of an answer is beside it.
 """
 
 import asyncio
-import os
-import signal
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from itertools import product
-from pathlib import Path
-from secrets import token_hex
 from typing import NamedTuple
 
 import click
 import httpx
 import msgspec
-import psutil  # type: ignore[import-untyped]
 import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from bench.ageing import wait_ready
-from bench.concurrency import together
-from bench.connection import Connection
-from cli.postgres import EmbeddedPostgres
-from cli.records import loopback_port
-from cli.valkey import EmbeddedValkey
-from db.migrating import migrate
+from bench.serving import MESSAGE, TENANT, UNLIMITED, Request, Servers, api, ask, servers
 
 ROUNDS = 5
 REQUESTS = 800
 CLIENTS = (1, 16)
-TENANT = "acme"
 OPERATOR = "an-operators-key-for-the-bench"
 LIMIT = "100000000/hour"
-UNLIMITED = dict.fromkeys(
-    ("GLOBAL_RATE_LIMIT", "TENANT_RATE_LIMIT", "KEY_RATE_LIMIT", "AUTH_FAILURE_LIMIT"), ""
-)
-MESSAGE = {
-    "tenant_id": TENANT,
-    "conversation_id": "c",
-    "role": "user",
-    "content": "The flight to Lisbon leaves on Friday at nine.",
-}
-JSON = {"content-type": "application/json"}
 SELECT = "select id, content from messages where tenant_id = %s and id = %s"
 NAMED = "select set_config('memory.tenants', 'acme', true)"
 STATEMENTS = 5_000
@@ -96,63 +71,12 @@ def ways(store_key: str) -> list[Way]:
     ]
 
 
-@contextmanager
-def api(folder: Path, settings: Mapping[str, str]) -> Iterator[tuple[str, int]]:
-    """An API with `settings`: its URL and its process."""
-    port = loopback_port(folder / f"{token_hex(4)}.port")
-    variables = [f"MEMORY_{name}={value}" for name, value in settings.items()]
-    command = [sys.executable, "-m", "cli.main", "api"]
-    with (folder / "api.log").open("ab") as log:
-        process = subprocess.Popen(
-            ["env", f"MEMORY_API_PORT={port}", *variables, *command], stdout=log, stderr=log
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        with httpx.Client(base_url=url) as client:
-            wait_ready(client)
-        yield url, process.pid
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-
-
-async def asked(url: str, key: str, clients: int, request: tuple[str, str, bytes]) -> list[float]:
-    """The seconds that each of the answers took."""
-    method, target, body = request
-    headers = {"x-api-key": key} if key else {}
-
-    async def ask() -> list[float]:
-        connection = Connection(url, headers)
-        taken = []
-        for _ in range(REQUESTS // clients):
-            started = time.perf_counter()
-            answer = await connection.request(method, target, body, JSON if body else {})
-            taken.append(time.perf_counter() - started)
-            if answer.status >= 300:
-                raise click.ClickException(f"{answer.status}: {answer.body[:200]!r}")
-        connection.close()
-        return taken
-
-    return [each for some in await together(ask() for _ in range(clients)) for each in some]
-
-
-def busy_seconds(pid: int) -> float:
-    """The processor time that a process has had."""
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)
-
-
-def measured(
-    url: str, way: Way, clients: int, request: tuple[str, str, bytes], pids: tuple[int, int]
-) -> Cost:
+def measured(url: str, way: Way, clients: int, request: Request, pids: tuple[int, int]) -> Cost:
     """What one request costs, on average over `REQUESTS`."""
-    before = [busy_seconds(pid) for pid in pids]
-    taken = asyncio.run(asked(url, way.key, clients, request))
-    api_seconds, valkey_seconds = (
-        busy_seconds(pid) - at for pid, at in zip(pids, before, strict=True)
-    )
-    million = 1_000_000 / len(taken)
-    return Cost(api_seconds * million, valkey_seconds * million, statistics.median(taken) * 1000)
+    headers = {"x-api-key": way.key} if way.key else {}
+    asked = asyncio.run(ask(url, request._replace(headers=headers), clients, REQUESTS, pids))
+    api_us, valkey_us = (seconds * 1_000_000 / len(asked.taken) for seconds in asked.busy)
+    return Cost(api_us, valkey_us, statistics.median(asked.taken) * 1000)
 
 
 def median(costs: list[Cost]) -> Cost:
@@ -189,29 +113,19 @@ def row_level_security(url: str, message_id: str) -> dict[str, float]:
 @click.command()
 def main() -> None:
     """Measure what each way in costs, and print it."""
-    with tempfile.TemporaryDirectory(prefix="memory-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with EmbeddedPostgres(folder / "pg") as postgres, EmbeddedValkey(folder / "vk") as valkey:
-            migrate(postgres.url)
-            valkey_pid = valkey.child.pid if valkey.child else os.getpid()
-            common = {
-                "DATABASE_URL": postgres.url,
-                "REDIS_URL": valkey.url,
-                "EMBEDDING_PROVIDER": "mock",
-                "DATA_DIR": str(folder / "data"),
-            }
-            measure_all(folder, common, postgres.url, valkey_pid)
+    with servers() as running:
+        measure_all(running)
 
 
-def measure_all(folder: Path, common: Mapping[str, str], database: str, valkey_pid: int) -> None:
+def measure_all(running: Servers) -> None:
     """Measure each way in with each number of clients, and print the tables."""
+    folder, common = running.folder, running.settings
     with api(folder, {**common, **UNLIMITED}) as (url, _), httpx.Client(base_url=url) as client:
         message_id = client.post("/v1/messages", json=MESSAGE).json()["id"]
         made = client.post("/v1/admin/keys", json={"tenants": [TENANT]}).json()["key"]
     requests = {
-        "GET": ("GET", f"/v1/messages/{message_id}?tenant_id={TENANT}", b""),
-        "POST": ("POST", "/v1/messages", msgspec.json.encode(MESSAGE)),
+        "GET": Request("GET", f"/v1/messages/{message_id}?tenant_id={TENANT}"),
+        "POST": Request("POST", "/v1/messages", msgspec.json.encode(MESSAGE)),
     }
     costs: dict[tuple[str, int, str], list[Cost]] = defaultdict(list)
     with ExitStack() as stack:
@@ -223,14 +137,15 @@ def measure_all(folder: Path, common: Mapping[str, str], database: str, valkey_p
         for _ in range(ROUNDS):
             for name, clients in product(requests, CLIENTS):
                 for way, url, pid in services:
-                    cost = measured(url, way, clients, requests[name], (pid, valkey_pid))
+                    pids = (pid, running.valkey_pid)
+                    cost = measured(url, way, clients, requests[name], pids)
                     costs[name, clients, way.name].append(cost)
     table = Table("request", "clients", "way in", "API us", "Valkey us", "p50 ms")
     for (name, clients, way_in), found in costs.items():
         figures = [f"{figure:,.2f}" for figure in median(found)]
         table.add_row(name, str(clients), way_in, *figures)
     Console(width=120).print(table)
-    for what, microseconds in row_level_security(database, message_id).items():
+    for what, microseconds in row_level_security(running.database, message_id).items():
         click.echo(f"{what}: {microseconds:.0f} us")
 
 
