@@ -155,9 +155,9 @@ TASKS = [
     ),
     lines(
         "Jobs by outcome",
-        "Slices a second that ended a job, or were put off.",
+        "Slices a second that ended a job, or were put off; of which kind is on the memory's.",
         "cps",
-        Query(rate("jobs_ended_total", "kind, outcome"), "{{kind}} {{outcome}}"),
+        Query(rate("jobs_ended_total", "outcome"), "{{outcome}}"),
     ),
 ]
 

@@ -4,18 +4,21 @@ The tests go one after the other over one service, which each leaves as it has f
 minutes to be over comes last.
 """
 
+import re
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from bench.panels import write
 from db.queries.jobs import FAIL_EXHAUSTED_JOBS
 from tests.api.outages import no_database
 from tests.grafana.programs import has_prometheus
-from tests.grafana.reading import Asked, alerts, documented, queries
+from tests.grafana.reading import Asked, alerts, dashboards, documented, queries
 from tests.grafana.stack import Stack
 from tests.grafana.watching import Prometheus
 from tests.memory.embedding.fake_api import Answer
@@ -65,6 +68,15 @@ def test_prometheus_knows_the_metrics_of_each_query(watch: Prometheus, asked: As
             known = set(watch.get("labels", **{"match[]": metric}))
             assert labels <= known
             assert known - {"__name__"} <= (documented(metric) or set())
+
+
+def test_the_panels_can_be_drawn_without_grafana(watch: Prometheus, tmp_path: Path) -> None:
+    write(watch.url, tmp_path, 30)
+    assert {path.stem for path in tmp_path.glob("*.png")} == dashboards().keys()
+    table = (tmp_path / "table.md").read_text().splitlines()[2:]
+    assert len(table) == len([each for each in queries() if not each.where.startswith("alert ")])
+    rows = [row for row in table if row.startswith("| service: Requests | ")]
+    assert re.fullmatch(r".* \| 1 \| [\d.]+ req/s \|", rows[0])
 
 
 def test_no_api_answers(stack: Stack, watch: Prometheus, manager: httpx.Client | None) -> None:

@@ -22,6 +22,7 @@ class Prometheus:
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
+        self.url = str(client.base_url)
 
     def get(self, path: str, **parameters: Any) -> Any:
         """The data of an answer; fails the test when there is none."""
