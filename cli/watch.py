@@ -115,10 +115,11 @@ def watch(
     given = [Address(part, url) for part, urls in named.items() for url in urls]
     addresses = list(dict.fromkeys(given)) or own(settings)
     watching = Watch(addresses, key_for(settings, key_file), interval)
-    if once or as_json or not sys.stdout.isatty():
+    console = Console(highlight=False, markup=False, emoji=False)
+    if once or as_json or console.is_dumb_terminal or not sys.stdout.isatty():
         print_one(watching, as_json=as_json)
     else:
-        show(watching)
+        show(watching, console)
 
 
 def print_one(watching: Watch, *, as_json: bool) -> None:
@@ -137,12 +138,11 @@ def print_one(watching: Watch, *, as_json: bool) -> None:
     sys.exit(SOMETHING_WRONG if found else 0)
 
 
-def show(watching: Watch) -> None:
+def show(watching: Watch, console: Console) -> None:
     """Show readings until somebody ends it."""
     # The terminal is to be left as it was found, also by who is told to end.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    console = Console(highlight=False, markup=False, emoji=False)
     with (
         contextlib.suppress(KeyboardInterrupt),
         Live(console=console, screen=True, refresh_per_second=2) as live,

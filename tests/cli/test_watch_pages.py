@@ -10,6 +10,7 @@ import httpx
 import msgspec
 import pytest
 
+from api.probes import DATABASE_SECONDS, QUEUE_SECONDS
 from cli.watch_counts import total
 from cli.watch_pages import ANSWER_SECONDS, NO_ANSWER, Address, Answer, read_all
 from memory.settings import Settings
@@ -63,6 +64,10 @@ def test_an_api_shows_its_page(api: httpx.Client) -> None:
     assert answer.reason == ""
     assert answer.page
     assert total(answer.page.gauges, "database_up") == 1
+
+
+def test_an_api_whose_servers_hang_is_waited_for() -> None:
+    assert ANSWER_SECONDS > DATABASE_SECONDS + QUEUE_SECONDS + 0.5
 
 
 def test_nobody_listens() -> None:
