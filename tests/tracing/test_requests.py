@@ -96,8 +96,10 @@ def test_a_stream_has_ended_for_its_span_when_it_begins(
     api: httpx.Client, owner: Connection, collector: Collector
 ) -> None:
     job_id = add_job(owner, state="running")
+    # Who lets go of the lines ends the stream, too.
     with api.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
-        next(answer.iter_lines())
+        lines = answer.iter_lines()
+        next(lines)
         # It is here while the stream is open, and is not sent again at its end.
         span = collector.wait_for("GET /v1/jobs/{job_id}/events")
     assert span.attributes["http.response.status_code"] == 200
