@@ -104,7 +104,7 @@ def read_page(text: str) -> Page:
             of_kind = counters if family.type in COUNTED else gauges
             for sample in family.samples:
                 of_kind[Series(sample.name, frozenset(sample.labels.items()))] = sample.value
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError) as error:
         # The parser trips over what is no metrics page in one way or another.
         raise ValueError(str(error)) from None
     return Page(counters, gauges)

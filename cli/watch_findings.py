@@ -23,6 +23,16 @@ LATE_TICK_SECONDS = 60
 OLD_MEASURE_SECONDS = 180
 DISK_LOW, DISK_CRITICAL = 0.10, 0.05
 OPEN = 2
+# What follows from what, as Alertmanager has it.
+FOLLOWS = {
+    "APIDown": "ErrorRate SlowStorage SlowSearch PoolExhausted PublishDropped StoreNotMeasured",
+    "DatabaseDown": "ErrorRate SlowStorage SlowSearch PoolExhausted PendingLag StoreNotMeasured"
+    " RetentionFailed",
+    "RedisDown": "PublishDropped BeatNotBeating PendingLag StoreNotMeasured",
+    "WorkerDown": "PendingLag StoreNotMeasured",
+    "BeatNotBeating": "StoreNotMeasured",
+    "BreakerOpen": "PendingLag",
+}
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -43,12 +53,14 @@ class Rule(NamedTuple):
 
 
 def findings(figures: Figures) -> list[Finding]:
-    """All that is wrong, the worst first."""
-    return [
+    """All that is wrong, the worst first, without what follows from something else that is."""
+    found = [
         Finding(rule.alert, rule.severity, text, f"docs/runbook.md#{rule.alert.lower()}")
         for rule in sorted(RULES, key=lambda each: each.severity != "critical")
         for text in rule.find(figures)
     ]
+    follows = {name for each in found for name in FOLLOWS.get(each.alert, "").split()}
+    return [each for each in found if each.alert not in follows]
 
 
 def api_down(figures: Figures) -> Iterator[str]:

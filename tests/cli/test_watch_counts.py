@@ -158,7 +158,9 @@ def test_a_page_is_read_as_it_was_written() -> None:
     assert total(read.gauges, "now") == 7
 
 
-@pytest.mark.parametrize("text", ["<html><body>It works!</body></html>", "a{b=", 'a{b="c"', "a b"])
+@pytest.mark.parametrize(
+    "text", ["<html>It works!</html>", "a{b=", 'a{b="c"', "a b", 'a"b="c"} 2 # {} 1']
+)
 def test_what_is_no_page_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - that it is no other is the point
         read_page(text)

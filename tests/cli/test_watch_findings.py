@@ -1,12 +1,14 @@
 """What is wrong is found, and nothing else is; and it is what the alerts look at."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
+import yaml
 
-from cli.watch_findings import RULES, findings
+from cli.watch_findings import FOLLOWS, RULES, findings
 from cli.watch_reading import (
     Endpoint,
     Events,
@@ -17,7 +19,7 @@ from cli.watch_reading import (
     Requests,
     Store,
 )
-from tests.grafana.reading import alerts
+from tests.grafana.reading import GRAFANA, alerts
 from tests.test_docs import ROOT
 
 API, WORKER, BEAT = (f"http://127.0.0.1:{port}/metrics" for port in (8000, 9101, 9102))
@@ -172,6 +174,22 @@ def test_it_is_what_the_alerts_look_at_and_all_of_it() -> None:
     severities = {rule["alert"]: rule["labels"]["severity"] for rule in alerts()}
     assert {rule.alert: rule.severity for rule in RULES} == severities
     assert {alert for alert, _, _ in WRONG} == severities.keys()
+
+
+def test_what_follows_from_something_else_is_not_told() -> None:
+    unmeasured = but("store", measured_seconds_ago=None)
+    down = msgspec.structs.replace(unmeasured, parts=but("parts", database_up=False).parts)
+    assert [each.alert for each in findings(down)] == ["DatabaseDown"]
+
+
+def test_what_follows_from_what_is_as_alertmanager_has_it() -> None:
+    inhibiting: dict[str, set[str]] = {}
+    for rule in yaml.safe_load((GRAFANA / "alertmanager.yml").read_text())["inhibit_rules"]:
+        if "equal" not in rule:
+            (source,) = re.findall(r'"(\w+)"', str(rule["source_matchers"]))
+            (targets,) = re.findall(r'"([\w|]+)"', str(rule["target_matchers"]))
+            inhibiting.setdefault(source, set()).update(targets.split("|"))
+    assert {cause: set(names.split()) for cause, names in FOLLOWS.items()} == inhibiting
 
 
 def test_what_to_do_stands_where_it_is_said_to() -> None:
