@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 COLUMNS = 3
-WIDTH, HEIGHT = 5.5, 3.2
+WIDTH, HEIGHT, MARGIN = 5.5, 3.2, 0.8
 MOST_NAMES = 8
 # From each size on, what a value is divided by and called.
 SIZES = {
@@ -72,7 +72,11 @@ def shown(value: float, unit: str) -> str:
 def draw(title: str, panels: Sequence[Drawn], path: Path) -> None:
     """Write a picture of all panels of a dashboard."""
     rows = math.ceil(len(panels) / COLUMNS)
-    figure = Figure(figsize=(WIDTH * COLUMNS, HEIGHT * rows), layout="constrained")
+    # With margins of ours: to have them found takes longer than to draw.
+    height = HEIGHT * rows + MARGIN
+    figure = Figure(figsize=(WIDTH * COLUMNS, height))
+    inner = {"bottom": MARGIN / 2 / height, "top": 1 - MARGIN / height}
+    figure.subplots_adjust(left=0.05, right=0.98, hspace=0.3, wspace=0.25, **inner)
     places = figure.subplots(rows, COLUMNS, squeeze=False).flat
     for panel, axes in zip(panels, places, strict=False):
         kind = panel.panel["type"]
@@ -88,7 +92,7 @@ def draw(title: str, panels: Sequence[Drawn], path: Path) -> None:
             say(axes, "\n".join(panel.words[:MOST_NAMES]), size)
     for axes in list(places):
         axes.axis("off")
-    figure.suptitle(title)
+    figure.suptitle(title, y=1 - MARGIN / 4 / height)
     figure.savefig(path, dpi=80)
 
 
@@ -102,7 +106,7 @@ def draw_lines(axes: Axes, panel: Drawn) -> None:
     axes.tick_params(labelsize=7)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=6)
+    axes.legend(fontsize=6, loc="upper left")
 
 
 def draw_buckets(axes: Axes, panel: Drawn) -> None:
