@@ -82,8 +82,8 @@ def plain(figures: Figures, findings: Sequence[Finding]) -> str:
 
 def heading(figures: Figures) -> str:
     """When it was read, and what the rates are of."""
-    since = f"rates over {duration(figures.seconds)}" if figures.seconds else "rates follow"
-    return f"AI Memory Layer   {figures.time:%Y-%m-%d %H:%M:%S} UTC   {since}"
+    window = f"over {duration(figures.seconds)}" if figures.seconds else "at the next reading"
+    return f"AI Memory Layer   {figures.time:%Y-%m-%d %H:%M:%S} UTC   rates {window}"
 
 
 def fitting(all_lines: Sequence[Line], height: int) -> list[Line]:
