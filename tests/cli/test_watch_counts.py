@@ -159,7 +159,7 @@ def test_a_page_is_read_as_it_was_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["<html>It works!</html>", "a{b=", 'a{b="c"', "a b", 'a"b="c"} 2 # {} 1']
+    "text", ["<html>It works!</html>", "a{b=", 'a{b="c"', "a b", 'a{b="c", ="1"} 3']
 )
 def test_what_is_no_page_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - that it is no other is the point
