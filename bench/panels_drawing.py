@@ -104,7 +104,10 @@ def draw_lines(axes: Axes, panel: Drawn) -> None:
         axes.plot([at - end for at, _ in each.points], [v for _, v in each.points], label=name)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value, panel.unit)))
     axes.tick_params(labelsize=7)
-    axes.set_ylim(bottom=0)
+    highest = max(
+        (v for each in panel.lines for _, v in each.points if not math.isnan(v)), default=0
+    )
+    axes.set_ylim(0, 1.05 * highest or 1)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=6, loc="upper left")
 

@@ -72,7 +72,7 @@ GLANCE = [
 WAITING = [
     lines(
         "Queue depth",
-        "Tasks that wait in the broker.",
+        "Tasks in the broker; under load many find that others have embedded their messages.",
         "short",
         Query(shared("queue_tasks", "queue"), "{{queue}}"),
         stacked=True,
