@@ -70,13 +70,24 @@ class Stack:
         with self.owner as connection:
             return connection.execute(text(statement), parameters)
 
-    def stop(self, name: str) -> None:
-        """End a part in order."""
+    @contextmanager
+    def without(self, name: str) -> Iterator[None]:
+        """A part is ended in order, and started again when the block ends."""
         self.parts[name].kill("SIGTERM")
+        try:
+            yield
+        finally:
+            self.parts[name].start()
 
-    def start(self, name: str) -> None:
-        """Start a part again."""
-        self.parts[name].start()
+    @contextmanager
+    def without_redis(self) -> Iterator[None]:
+        """Redis is stopped, and started again with what it had."""
+        self.valkey.stop()
+        try:
+            yield
+        finally:
+            self.valkey.launch()
+            self.valkey.wait_ready()
 
     def answers(self) -> bool:
         """Whether the API may get traffic."""

@@ -80,12 +80,11 @@ def test_the_panels_can_be_drawn_without_grafana(watch: Prometheus, tmp_path: Pa
 
 
 def test_no_api_answers(stack: Stack, watch: Prometheus, manager: httpx.Client | None) -> None:
-    stack.stop("api")
-    watch.waits_for("APIDown", "InstanceDown")
-    if manager:
-        wait_until(lambda: told(manager).get("APIDown") == "active", "it is told")
-        wait_until(lambda: told(manager)["InstanceDown"] == "suppressed", "what follows is not")
-    stack.start("api")
+    with stack.without("api"):
+        watch.waits_for("APIDown", "InstanceDown")
+        if manager:
+            wait_until(lambda: told(manager).get("APIDown") == "active", "it is told")
+            wait_until(lambda: told(manager)["InstanceDown"] == "suppressed", "what follows is not")
     watch.waits_for_the_end_of("APIDown", "InstanceDown")
 
 
@@ -96,22 +95,20 @@ def told(manager: httpx.Client) -> dict[str, str]:
 
 
 def test_no_beat_is_at_work(stack: Stack, watch: Prometheus) -> None:
-    stack.stop("beat")
-    watch.waits_for("BeatNotBeating")
-    stack.start("beat")
+    with stack.without("beat"):
+        watch.waits_for("BeatNotBeating")
     watch.waits_for_the_end_of("BeatNotBeating")
 
 
 def test_no_worker_works(stack: Stack, watch: Prometheus) -> None:
-    stack.stop("worker")
-    watch.waits_for("WorkerDown")
-    stack.say("It waits.")
-    stack.sql(WAITS_LONG)
-    stack.measure()
-    watch.waits_for("PendingLag")
-    stack.sql("update store_gauges set measured_at = now() - interval '6 minutes'")
-    watch.waits_for("StoreNotMeasured")
-    stack.start("worker")
+    with stack.without("worker"):
+        watch.waits_for("WorkerDown")
+        stack.say("It waits.")
+        stack.sql(WAITS_LONG)
+        stack.measure()
+        watch.waits_for("PendingLag")
+        stack.sql("update store_gauges set measured_at = now() - interval '6 minutes'")
+        watch.waits_for("StoreNotMeasured")
     wait_until(lambda: not stack.pending(), "it has its vector")
     stack.measure()
     watch.waits_for_the_end_of("WorkerDown", "PendingLag", "StoreNotMeasured")
@@ -131,9 +128,9 @@ def test_the_last_retention_run_failed(stack: Stack, watch: Prometheus) -> None:
     stack.sql("update jobs set attempts = 5, lease_until = null where state = 'running'")
     with stack.owner as connection:
         assert connection.execute(FAIL_EXHAUSTED_JOBS, {"max_attempts": 5}).all()
+    obstacle.unlink()
     stack.measure()
     watch.waits_for("RetentionFailed")
-    obstacle.unlink()
     assert stack.run_retention() == "completed"
     stack.measure()
     watch.waits_for_the_end_of("RetentionFailed")
@@ -154,17 +151,15 @@ def test_a_disk_is_full(stack: Stack, watch: Prometheus) -> None:
 
 
 def test_redis_is_away(stack: Stack, watch: Prometheus) -> None:
-    stack.valkey.stop()
-    for number in range(3):
-        assert stack.say(f"text {number} without a broker").status_code == 202
-    watch.waits_for("RedisDown", "PublishDropped")
-    stack.valkey.launch()
-    stack.valkey.wait_ready()
+    with stack.without_redis():
+        for number in range(3):
+            assert stack.say(f"text {number} without a broker").status_code == 202
+        watch.waits_for("RedisDown", "PublishDropped")
 
     def over() -> bool:
         # Beat ends when it finds its lock gone, and is started again by whoever runs it.
         if not stack.parts["beat"].ready():
-            stack.start("beat")
+            stack.parts["beat"].start()
         return not watch.firing() & {"RedisDown", "BeatNotBeating"}
 
     wait_until(over, "Redis is there and beat at work", 60)
