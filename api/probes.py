@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -23,6 +23,10 @@ DATABASE_SECONDS = 2.0
 # A page without the store's figures is better than none in time.
 GAUGE_SECONDS = 1.0
 QUEUE_SECONDS = 1.0
+REDIS_SECONDS = 1.5
+MARGIN_SECONDS = 0.25
+NO_ROWS: Sequence[Row[Any]] = ()
+NO_QUEUES: Mapping[str, int] = {}
 
 log = structlog.get_logger(__name__)
 
@@ -30,17 +34,27 @@ Answer = TypeVar("Answer")
 
 
 class Shared(Generic[Answer]):
-    """A question that anybody may ask: who asks while it is under way hears the same answer."""
+    """A question that anybody may ask: who asks while it is under way hears the same answer.
 
-    def __init__(self, ask: Callable[[], Awaitable[Answer]]) -> None:
+    Nobody waits longer than `seconds`: to give up a server that hangs may take longer than to
+    decide so.
+    """
+
+    def __init__(
+        self, ask: Callable[[], Awaitable[Answer]], seconds: float, otherwise: Answer
+    ) -> None:
         self._ask = ask
-        self._asking: asyncio.Task[Answer] | None = None
+        self._seconds = seconds
+        self._otherwise = otherwise
+        self._asking: asyncio.Future[Answer] | None = None
 
     async def __call__(self) -> Answer:
-        """The answer. Who is cancelled takes it from nobody else."""
+        """The answer, `otherwise` without one in time. Who is cancelled takes it from nobody."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.ensure_future(self._ask())
-        return await asyncio.shield(self._asking)
+        asking = self._asking
+        await asyncio.wait([asking], timeout=self._seconds)
+        return asking.result() if asking.done() else self._otherwise
 
 
 class Probes:
@@ -52,14 +66,15 @@ class Probes:
         self._engine = engine
         self._redis = redis
         self._publisher = publisher
-        self._counting: asyncio.Future[dict[str, int]] | None = None
         # Whether the database answers must not wait for what reads a table, which may be locked.
         self._reading = asyncio.Lock()
-        self.latency_ms = Shared(self._latency_ms)
-        self.last_retention_run = Shared(self._last_retention_run)
-        self.gauges = Shared(self._gauges)
-        self.redis = Shared(self._redis_answers)
-        self.queues = Shared(self._queue_depths)
+        self.latency_ms = Shared(self._latency_ms, DATABASE_SECONDS + MARGIN_SECONDS, None)
+        self.last_retention_run = Shared(
+            self._last_retention_run, DATABASE_SECONDS + MARGIN_SECONDS, None
+        )
+        self.gauges = Shared(self._gauges, GAUGE_SECONDS + MARGIN_SECONDS, NO_ROWS)
+        self.redis = Shared(self._redis_answers, REDIS_SECONDS, False)
+        self.queues = Shared(self._queue_depths, QUEUE_SECONDS, NO_QUEUES)
 
     async def _latency_ms(self) -> float | None:
         """The time of one round trip in milliseconds, None when there is none."""
@@ -98,16 +113,12 @@ class Probes:
             return []
         return rows
 
-    async def _queue_depths(self) -> dict[str, int]:
+    async def _queue_depths(self) -> Mapping[str, int]:
         """How many tasks wait, by queue; nothing where there is no broker, or no answer."""
         if self._publisher is None:
             return {}
-        # It goes on in its thread: who asks meanwhile waits for the same answer, and no longer.
-        if self._counting is None or self._counting.done():
-            self._counting = asyncio.ensure_future(self._publisher.queue_depths())
         try:
-            async with asyncio.timeout(QUEUE_SECONDS):
-                return await asyncio.shield(self._counting)
+            return await self._publisher.queue_depths()
         except Exception as error:
             log.warning("queues_not_counted", reason=type(error).__name__)
             return {}

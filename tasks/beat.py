@@ -42,10 +42,12 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
     A beat that has lost its lock, as when Redis was emptied, ends: whoever runs it starts it again.
     """
 
-    last_made: ClassVar[BeatMetrics | None] = None
+    metrics: ClassVar[BeatMetrics | None] = None
 
     def __init__(self, app: Any, **named: Any) -> None:
-        self._metrics = Scheduler.last_made = BeatMetrics(app.resources.settings)
+        # Celery makes another one only to say at the start what it is.
+        Scheduler.metrics = Scheduler.metrics or BeatMetrics(app.resources.settings)
+        self._metrics = Scheduler.metrics
         super().__init__(app, **named)
 
     def tick(self, *args: Any, **named: Any) -> Any:
@@ -69,8 +71,8 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
 def serve(**_: Any) -> None:
     """Serve what this beat shows of itself."""
     settings: Settings = celery.current_app.resources.settings
-    if settings.metrics_enabled and Scheduler.last_made:
-        registry = Scheduler.last_made.registry
+    if settings.metrics_enabled and Scheduler.metrics:
+        registry = Scheduler.metrics.registry
         serve_metrics(registry, settings.metrics_host, settings.beat_metrics_port)
 
 

@@ -1,6 +1,7 @@
 """A service whose connections to the database are all in use: busy, and not without a database."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -109,7 +110,7 @@ async def test_who_asks_while_it_is_under_way_hears_the_same() -> None:
         asked.append(asyncio.get_running_loop().create_future())
         return await asked[-1]
 
-    question = Shared(ask)
+    question = Shared(ask, 30, 0)
     first, second, third = (asyncio.create_task(question()) for _ in range(3))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -122,6 +123,22 @@ async def test_who_asks_while_it_is_under_way_hears_the_same() -> None:
     await asyncio.sleep(0)
     asked[1].set_result(2)
     assert await later == 2
+
+
+async def test_nobody_waits_longer_than_the_answer_is_worth() -> None:
+    released = asyncio.Event()
+
+    async def ask() -> str:
+        # As what is given up, and takes its time for that, too.
+        while not released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await released.wait()
+        return "at last"
+
+    question = Shared(ask, 0.05, "nothing yet")
+    assert await asyncio.gather(question(), question()) == ["nothing yet"] * 2
+    released.set()
+    assert await question() == "at last"
 
 
 def test_a_statement_is_ended_with_its_request(settings: Settings, owner: Connection) -> None:

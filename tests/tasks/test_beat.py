@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 import redis
@@ -221,3 +222,19 @@ def test_a_restart_makes_nothing_due(settings: Settings, broker: redis.Redis) ->
     ran(app, "purge-jobs", timedelta(minutes=10))
     app = written(settings)
     assert due_in(app, broker, "purge-jobs") == pytest.approx(3_000, abs=5)
+
+
+def test_a_beat_shows_that_it_beats(beat: ProcessContainer) -> None:
+    def found() -> dict[str, float]:
+        port = re.findall(r'"port": (\d+)', beat.logs())[-1]
+        lines = httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
+
+    wait_until(lambda: "metrics_served" in beat.logs(), "it serves its metrics")
+    swept = 'beat_tasks_sent_total{task="sweep_pending"}'
+    wait_until(lambda: found()[swept] > 0, "it has sent a task")
+    assert found()["beat_leader"] == 1
+    before = found()["beat_last_tick_timestamp_seconds"]
+    assert time.time() - before < 10
+    wait_until(lambda: found()["beat_last_tick_timestamp_seconds"] > before, "it ticks again")
