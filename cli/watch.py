@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.live import Live
 
 from cli.readiness import reachable
-from cli.watch_counts import History
-from cli.watch_figures import REMEMBERED_SECONDS, figures
-from cli.watch_findings import Finding, findings
-from cli.watch_pages import Address, Part, read_all
-from cli.watch_reading import Figures
-from cli.watch_screen import Screen, plain
+from cli.watching.counts import History
+from cli.watching.figures import REMEMBERED_SECONDS, figures
+from cli.watching.findings import Finding, findings
+from cli.watching.pages import Address, Part, read_all
+from cli.watching.reading import Figures
+from cli.watching.screen import Screen, plain
 from memory.errors import SettingsError
 from memory.settings import Settings, load_settings, split_list
 

@@ -19,9 +19,9 @@ from pytest_celery import CeleryTestWorker
 
 from cli.main import main
 from cli.watch import Watch
-from cli.watch_findings import Finding
-from cli.watch_pages import Address
-from cli.watch_reading import Figures
+from cli.watching.findings import Finding
+from cli.watching.pages import Address
+from cli.watching.reading import Figures
 from memory.settings import Settings
 from tests.cli.conftest import free_port
 from tests.conftest import message

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from cli.watch_reading import Endpoint, Figures, Process
-from cli.watch_words import UNKNOWN, amount, duration, percent, place, rate, size
+from cli.watching.reading import Endpoint, Figures, Process
+from cli.watching.words import UNKNOWN, amount, duration, percent, place, rate, size
 
 Side = Literal["left", "right"]
 BREAKER = {0: "closed", 1: "trying again", 2: "open"}

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from cli.main import main
 from cli.watch import own
-from cli.watch_pages import Address
+from cli.watching.pages import Address
 from memory.errors import SettingsError
 from memory.settings import Settings
 from tests.cli.test_watch import ONCE, run, url_of

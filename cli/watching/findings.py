@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from cli.watch_pages import Part
-from cli.watch_reading import Endpoint, Figures, Process
-from cli.watch_words import amount, duration, percent, place
+from cli.watching.pages import Part
+from cli.watching.reading import Endpoint, Figures, Process
+from cli.watching.words import amount, duration, percent, place
 
 Severity = Literal["critical", "warning"]
 STORING, SEARCHING = "POST /v1/messages", "/v1/memory/search"

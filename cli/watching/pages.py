@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from cli.watch_counts import Page, read_page, total
+from cli.watching.counts import Page, read_page, total
 
 # Longer than an API takes that asks a database and a Redis that hang, or it would pass for dead.
 ANSWER_SECONDS = 4.0

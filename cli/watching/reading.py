@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from cli.watch_pages import Part
+from cli.watching.pages import Part
 
 
 class Process(msgspec.Struct, frozen=True):

@@ -7,10 +7,10 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from cli.watch_findings import Finding
-from cli.watch_lines import FIGURE_WIDTH, Line, lines
-from cli.watch_reading import Figures
-from cli.watch_words import duration
+from cli.watching.findings import Finding
+from cli.watching.lines import FIGURE_WIDTH, Line, lines
+from cli.watching.reading import Figures
+from cli.watching.words import duration
 
 LABEL_WIDTH = 11
 PLAIN_WIDTH = 90

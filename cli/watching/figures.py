@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from cli.watch_counts import (
+from cli.watching.counts import (
     STARTED,
     Counts,
     History,
@@ -14,8 +14,8 @@ from cli.watch_counts import (
     share,
     total,
 )
-from cli.watch_pages import Answer, Part
-from cli.watch_reading import (
+from cli.watching.pages import Answer, Part
+from cli.watching.reading import (
     Endpoint,
     Events,
     Figures,

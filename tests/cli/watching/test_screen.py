@@ -5,11 +5,11 @@ import io
 import pytest
 from rich.console import Console
 
-from cli.watch_findings import findings
-from cli.watch_lines import lines
-from cli.watch_reading import Endpoint, Figures, Process
-from cli.watch_screen import Screen, plain
-from tests.cli.test_watch_findings import WELL, but, without
+from cli.watching.findings import findings
+from cli.watching.lines import lines
+from cli.watching.reading import Endpoint, Figures, Process
+from cli.watching.screen import Screen, plain
+from tests.cli.watching.test_findings import WELL, but, without
 
 BUSY = [Endpoint(f"GET /v1/{number}", 50 - number, 1.0, 0.0, 0.01, 0.02) for number in range(30)]
 

@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from cli.watch_counts import (
+from cli.watching.counts import (
     Counts,
     History,
     Page,

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from api.probes import DATABASE_SECONDS, QUEUE_SECONDS
-from cli.watch_counts import total
-from cli.watch_pages import ANSWER_SECONDS, NO_ANSWER, Address, Answer, read_all
+from cli.watching.counts import total
+from cli.watching.pages import ANSWER_SECONDS, NO_ANSWER, Address, Answer, read_all
 from memory.settings import Settings
 from tests.cli.conftest import free_port
 from tests.conftest import serving

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 import yaml
 
-from cli.watch_findings import FOLLOWS, RULES, findings
-from cli.watch_reading import (
+from cli.watching.findings import FOLLOWS, RULES, findings
+from cli.watching.reading import (
     Endpoint,
     Events,
     Figures,

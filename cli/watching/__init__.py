@@ -1,0 +1,1 @@
+"""What `aiml watch` reads, makes of it and shows."""
