@@ -1,6 +1,5 @@
 """What benches of single requests share: servers of their own, an API before them, and its time."""
 
-import asyncio
 import ctypes
 import signal
 import subprocess
@@ -39,6 +38,7 @@ UNLIMITED = dict.fromkeys(
 )
 JSON = {"content-type": "application/json"}
 STOP_SECONDS = 30
+WARMING = 16
 NOTHING: Mapping[str, str] = MappingProxyType({})
 COMMAND = ("cli.main",)
 
@@ -138,25 +138,20 @@ def free_port(folder: Path) -> int:
 
 
 async def ask(
-    url: str,
-    request: Request,
-    clients: int,
-    requests: int,
-    pids: Sequence[int],
-    rest: float = 0,
+    url: str, request: Request, clients: int, requests: int, pids: Sequence[int]
 ) -> Asked:
-    """Ask `requests` times in all, by so many clients at once.
+    """Ask `requests` times in all, by so many clients at once, and some times before that.
 
-    Before, each has asked once, which is not counted. After, `rest` is for what the processes have
-    put off. Raises `click.ClickException` for an answer that is none.
+    Raises `click.ClickException` for an answer that is none.
     """
     connections = [Connection(url, request.headers) for _ in range(clients)]
     try:
-        await together(times(connection, request, 1) for connection in connections)
+        # Connections are open then, and the processor's caches as they are at work.
+        before_all = max(1, WARMING // clients)
+        await together(times(connection, request, before_all) for connection in connections)
         before = [busy_seconds(pid) for pid in pids]
         each = requests // clients
         taken = await together(times(connection, request, each) for connection in connections)
-        await asyncio.sleep(rest)
         busy = [busy_seconds(pid) - at for pid, at in zip(pids, before, strict=True)]
     finally:
         for connection in connections:

@@ -4,6 +4,7 @@ A machine is not as fast in one minute as in the next, so what one variant costs
 is the median of what it has cost more in each round, not a difference of medians.
 """
 
+import random
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -48,13 +49,12 @@ def added(turns: Sequence[Turn], others: Sequence[Turn]) -> Added:
     return Added(statistics.median(more), percentile(more, 0.25), percentile(more, 0.75))
 
 
-def there_and_back(count: int, number: int) -> list[int]:
-    """The order of `count` variants in a round: every other round the last is the first.
+def drawn(count: int, seed: str) -> list[int]:
+    """The order of `count` variants in a round, by lot, and the same for the same `seed`.
 
-    What grows or wears off in the course of a round then favours nobody.
+    Who comes after whom matters: what one leaves in the processor's caches the next pays for.
     """
-    order = list(range(count))
-    return order if number % 2 == 0 else order[::-1]
+    return random.Random(seed).sample(range(count), count)
 
 
 def compared(

@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import product
+from itertools import count, product
 from typing import NamedTuple
 
 import click
@@ -36,9 +36,10 @@ from bench.serving import (
     part,
     servers,
 )
-from bench.turns import Key, Turn, compared, markdown, there_and_back, turn_of
+from bench.turns import Key, Turn, compared, drawn, markdown, turn_of
 
-REQUESTS = 64
+# So many make 512 spans, and a turn without any sending is rare.
+REQUESTS = 192
 # Two processes of the same code may differ by more than a log line costs.
 STARTS = 2
 CLIENTS = (1, 16)
@@ -46,10 +47,9 @@ CLIENTS = (1, 16)
 POOL = {"DATABASE_POOL_SIZE": "10", "DATABASE_MAX_OVERFLOW": "0"}
 # Not those who post: an answer is kept only as long as its tenant's messages stay the same.
 READERS = "readers"
-# Spans wait for so long and not for five seconds, so that a turn can wait for its own. Some 200 are
-# sent at once then, which is little dearer than 512.
-DELAY = {"OTEL_BSP_SCHEDULE_DELAY": "100"}
-REST_SECONDS = 0.15
+# Spans are sent when 512 of them wait, as under steady load, and then in the turn that made them:
+# after five seconds, as by default, it might be in that of another variant.
+DELAY = {"OTEL_BSP_SCHEDULE_DELAY": "600000"}
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 TENTH = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.1"}
 # The port of `discard`, where nobody listens.
@@ -120,8 +120,8 @@ def requests_of(url: str) -> dict[str, Request]:
     }
 
 
-def measure(running: Servers, watched: Sequence[Variant], rounds: int, turns: Turns) -> None:
-    """Start the variants, and add to `turns` what they cost."""
+def measure(running: Servers, watched: Sequence[Variant], seconds: float, turns: Turns) -> None:
+    """Start the variants, and add to `turns` what they cost, in as many rounds as there is time."""
     common = {**running.settings, **UNLIMITED, **POOL}
     with ExitStack() as stack:
         services = [
@@ -131,13 +131,16 @@ def measure(running: Servers, watched: Sequence[Variant], rounds: int, turns: Tu
             for each in watched
         ]
         requests = requests_of(services[0][0])
-        for number, (name, clients) in product(range(rounds), product(requests, CLIENTS)):
-            for place in there_and_back(len(watched), number):
-                variant, (url, pid) = watched[place], services[place]
-                rest = REST_SECONDS if variant.standard else 0
-                asked = asyncio.run(ask(url, requests[name], clients, REQUESTS, [pid], rest))
-                of_variant = turns[name, clients].setdefault(variant.name, [])
-                of_variant.append(turn_of(asked.taken, asked.busy[0]))
+        ending = time.monotonic() + seconds
+        for number in count():
+            for (name, request), clients in product(requests.items(), CLIENTS):
+                for place in drawn(len(watched), f"{number} {name} {clients}"):
+                    variant, (url, pid) = watched[place], services[place]
+                    asked = asyncio.run(ask(url, request, clients, REQUESTS, [pid]))
+                    turn = turn_of(asked.taken, asked.busy[0])
+                    turns[name, clients].setdefault(variant.name, []).append(turn)
+            if time.monotonic() > ending:
+                break
 
 
 def instruments(collector: str) -> Iterator[list[str]]:
@@ -149,8 +152,8 @@ def instruments(collector: str) -> Iterator[list[str]]:
 
 
 @click.command()
-@click.option("--rounds", default=13, show_default=True, help="For each start of the variants.")
-def main(rounds: int) -> None:
+@click.option("--minutes", default=4.0, show_default=True, help="For the turns, all together.")
+def main(minutes: float) -> None:
     """Measure what it costs to be watched, and print it."""
     with servers() as running, collecting(running) as collector:
         click.echo(markdown(("in one process ", "us"), instruments(collector)))
@@ -159,13 +162,14 @@ def main(rounds: int) -> None:
         watched = variants(collector)
         turns: Turns = defaultdict(dict)
         for _ in range(STARTS):
-            measure(running, watched, rounds, turns)
+            measure(running, watched, 60 * minutes / STARTS, turns)
         beside = {variant.name: variant.beside for variant in watched if variant.beside}
         click.echo(markdown(COLUMNS, compared(turns, beside)))
-        asked = STARTS * rounds * len(turns) * REQUESTS
+        rounds = len(turns["POST", 1][watched[0].name])
+        asked = rounds * len(turns) * REQUESTS
         received = httpx.get(collector).json()
     click.echo(
-        f"\n{STARTS * rounds} turns of {REQUESTS} requests each, of {STARTS} processes a variant."
+        f"\n{rounds} turns of {REQUESTS} requests each, of {STARTS} processes a variant."
         " `more` is the median of the rounds, with their quartiles."
     )
     for name in ("all", "tenth"):

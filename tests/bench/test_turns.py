@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.turns import Added, Turn, added, compared, markdown, medians, there_and_back, turn_of
+from bench.turns import Added, Turn, added, compared, drawn, markdown, medians, turn_of
 
 
 def turns(*api_us: float) -> list[Turn]:
@@ -30,8 +30,11 @@ def test_what_is_added_needs_the_same_rounds() -> None:
         added(turns(1, 2), turns(1))
 
 
-def test_every_other_round_goes_back() -> None:
-    assert [there_and_back(3, number) for number in range(3)] == [[0, 1, 2], [2, 1, 0], [0, 1, 2]]
+def test_the_order_of_a_round_is_drawn_anew_for_each() -> None:
+    orders = [drawn(4, f"round {number}") for number in range(20)]
+    assert all(sorted(order) == [0, 1, 2, 3] for order in orders)
+    assert {order[0] for order in orders} == {0, 1, 2, 3}
+    assert drawn(4, "round 3") == orders[3]
 
 
 def test_each_variant_is_compared_with_the_one_it_names() -> None:
