@@ -160,10 +160,10 @@ def test_redis_is_away(stack: Stack, watch: Prometheus) -> None:
         # Beat ends when it finds its lock gone, and is started again by whoever runs it.
         if not stack.parts["beat"].ready():
             stack.parts["beat"].start()
-        return not watch.firing() & {"RedisDown", "BeatNotBeating"}
+        firing = watch.firing() & {"RedisDown", "BeatNotBeating"}
+        return not firing and not stack.pending()
 
-    wait_until(over, "Redis is there and beat at work", 60)
-    wait_until(lambda: not stack.pending(), "the sweep has sent what waited")
+    wait_until(over, "Redis is there, beat at work, and what waited was sent by the sweep", 60)
 
 
 def test_connections_are_used_up_and_all_is_slow(stack: Stack, watch: Prometheus) -> None:
