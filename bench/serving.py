@@ -38,7 +38,7 @@ UNLIMITED = dict.fromkeys(
 )
 JSON = {"content-type": "application/json"}
 STOP_SECONDS = 30
-WARMING = 16
+WARMING = 8
 NOTHING: Mapping[str, str] = MappingProxyType({})
 COMMAND = ("cli.main",)
 

@@ -16,7 +16,7 @@ Key = tuple[str, int]
 
 
 class Turn(NamedTuple):
-    """Of the requests of one turn: processor time of the API for each, and how long they took."""
+    """Of the requests of one round: processor time of the API for each, and how long they took."""
 
     api_us: float
     p50_ms: float
@@ -32,7 +32,7 @@ class Added(NamedTuple):
 
 
 def turn_of(taken: Sequence[float], busy: float) -> Turn:
-    """The figures of a turn whose answers took so many seconds, and the API so many of a CPU."""
+    """The figures of a round whose answers took so many seconds, and the API so many of a CPU."""
     return Turn(
         1_000_000 * busy / len(taken), 1000 * percentile(taken, 0.5), 1000 * percentile(taken, 0.95)
     )

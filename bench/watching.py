@@ -28,6 +28,7 @@ from bench.serving import (
     NOTHING,
     TENANT,
     UNLIMITED,
+    Asked,
     Request,
     Servers,
     api,
@@ -38,8 +39,10 @@ from bench.serving import (
 )
 from bench.turns import Key, Turn, compared, drawn, markdown, turn_of
 
-# So many make 512 spans, and a turn without any sending is rare.
-REQUESTS = 192
+REQUESTS = 48
+# So often in a round, for the machine's speed changes within one. Together they make 512 spans, so
+# that a round without any sending is rare.
+TURNS = 4
 # Two processes of the same code may differ by more than a log line costs.
 STARTS = 2
 CLIENTS = (1, 16)
@@ -134,13 +137,26 @@ def measure(running: Servers, watched: Sequence[Variant], seconds: float, turns:
         ending = time.monotonic() + seconds
         for number in count():
             for (name, request), clients in product(requests.items(), CLIENTS):
-                for place in drawn(len(watched), f"{number} {name} {clients}"):
-                    variant, (url, pid) = watched[place], services[place]
-                    asked = asyncio.run(ask(url, request, clients, REQUESTS, [pid]))
-                    turn = turn_of(asked.taken, asked.busy[0])
+                lot = f"{number} {name} {clients}"
+                found = one_round(services, request, clients, lot)
+                for variant, turn in zip(watched, found, strict=True):
                     turns[name, clients].setdefault(variant.name, []).append(turn)
             if time.monotonic() > ending:
                 break
+
+
+def one_round(
+    services: Sequence[tuple[str, int]], request: Request, clients: int, lot: str
+) -> list[Turn]:
+    """What each of `services`, of a URL and a process, cost by turns."""
+    asked = [Asked([], []) for _ in services]
+    for number in range(TURNS):
+        for place in drawn(len(services), f"{lot} {number}"):
+            url, pid = services[place]
+            more = asyncio.run(ask(url, request, clients, REQUESTS, [pid]))
+            asked[place].taken.extend(more.taken)
+            asked[place].busy.extend(more.busy)
+    return [turn_of(each.taken, sum(each.busy)) for each in asked]
 
 
 def instruments(collector: str) -> Iterator[list[str]]:
@@ -166,12 +182,10 @@ def main(minutes: float) -> None:
         beside = {variant.name: variant.beside for variant in watched if variant.beside}
         click.echo(markdown(COLUMNS, compared(turns, beside)))
         rounds = len(turns["POST", 1][watched[0].name])
-        asked = rounds * len(turns) * REQUESTS
+        asked = rounds * TURNS * len(turns) * REQUESTS
         received = httpx.get(collector).json()
-    click.echo(
-        f"\n{rounds} turns of {REQUESTS} requests each, of {STARTS} processes a variant."
-        " `more` is the median of the rounds, with their quartiles."
-    )
+    click.echo(f"\n{rounds} rounds of {TURNS} turns of {REQUESTS} requests each, {STARTS} starts.")
+    click.echo("`more` is the median over the rounds, with the quartiles.")
     for name in ("all", "tenth"):
         size = received.get(f"/{name}/v1/traces", 0) / asked
         click.echo(f"Bytes of spans a request, of traces {name}: {size:,.0f}")
