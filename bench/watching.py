@@ -168,7 +168,7 @@ def instruments(collector: str) -> Iterator[list[str]]:
 
 
 @click.command()
-@click.option("--minutes", default=4.0, show_default=True, help="For the turns, all together.")
+@click.option("--minutes", default=3.5, show_default=True, help="For the turns, all together.")
 def main(minutes: float) -> None:
     """Measure what it costs to be watched, and print it."""
     with servers() as running, collecting(running) as collector:
