@@ -31,6 +31,9 @@ from memory.settings import Settings, split_list
 
 log = structlog.get_logger("api")
 
+# Who was answered so is to be found.
+REFUSED = frozenset({401, 403, 429})
+
 
 class Gate:
     """An ASGI application around the Litestar one, so that no answer escapes it, 404s included."""
@@ -123,8 +126,11 @@ class Gate:
                 await send(message)
 
     def _record(self, scope: HTTPScope, headers: dict[str, str], exchange: Exchange) -> None:
+        refused: dict[str, str] = {}
         if exchange.status >= HTTPStatus.BAD_REQUEST:
             key, address = presented_key(headers), address_of(scope)
+            if exchange.status in REFUSED:
+                refused = {"address": address}
             self._failures.note(scope, key, address, exchange.status, exchange.request_id)
         seconds = time.perf_counter() - exchange.started
         endpoint = str(scope.get("path_template") or "unmatched")
@@ -138,6 +144,7 @@ class Gate:
             milliseconds=round(seconds * 1000, 1),
             tenant_id=scope.get("tenant_id"),
             bytes=exchange.sent,
+            **refused,
         )
 
 

@@ -37,6 +37,7 @@ from memory.messages import (
     accept,
     request_digest,
 )
+from tasks.metrics import timed
 
 HttpRequest = Request[Any, Any, Any]
 Answer = TypeVar("Answer")
@@ -172,7 +173,7 @@ async def embedded(runtime: Runtime, new: Sequence[NewMessage]) -> tuple[int, li
     """The vectors of `new`, one array a message, and the id of the model that made them."""
     model = runtime.model
     contents = [each.content for each in new]
-    with runtime.metrics.work.embedding_seconds.time():
+    with timed(runtime.metrics.work.embedding_seconds):
         return model.id, await asyncio.to_thread(embed_contents, model.embedder, contents)
 
 

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from memory import tracing
 from memory.settings import Settings
 from tasks.exposing import describe_process
-from tasks.metrics import SECONDS, WorkMetrics
+from tasks.metrics import SECONDS, WorkMetrics, timed
 
 NAMED_TENANTS = 200
 OTHERS = "(others)"
@@ -85,7 +85,7 @@ class Metrics:
     @contextmanager
     def leg(self, name: str) -> Iterator[None]:
         """Times what is done in the block, as the leg of a search that is called `name`."""
-        with self._legs[name].time(), tracing.child(f"search: {name}"):
+        with timed(self._legs[name]), tracing.child(f"search: {name}"):
             yield
 
     def stored(self, tenants: Iterable[str]) -> None:

@@ -17,6 +17,7 @@ from memory.embedding.batching import embed_queries
 from memory.embedding.protocol import Embedder, Vectors
 from memory.errors import EmbeddingRejectedError, EmbeddingUnavailableError
 from memory.remembering import remember
+from tasks.metrics import timed
 
 CALL_QUERIES = 32
 # Some 3 MB of vectors of 384 numbers. The queries themselves are not kept, only their digests.
@@ -131,7 +132,7 @@ class QueryVectors:
         queries = [asked.query for asked in batch]
         loop = asyncio.get_running_loop()
         try:
-            with self._seconds.time(), self._embedding(batch):
+            with timed(self._seconds), self._embedding(batch):
                 vectors = await loop.run_in_executor(
                     self._threads, embed_queries, self._embedder, queries
                 )

@@ -1,5 +1,6 @@
 """Connections: one login, and a role a process, so that row-level security holds in each."""
 
+import logging
 from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Engine, create_engine
@@ -54,6 +55,9 @@ def _traced(engine: AnyEngine, settings: Settings) -> AnyEngine:
 
 
 def _options(settings: Settings, role: Role, size: int) -> dict[str, Any]:
+    if settings.sql_echo:
+        # SQLAlchemy's own switch would print each once more, past the form of our logs.
+        logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO)
     session = {
         "role": role,
         "statement_timeout": STATEMENT_TIMEOUT_MS[role],
@@ -70,7 +74,6 @@ def _options(settings: Settings, role: Role, size: int) -> dict[str, Any]:
         "pool_timeout": POOL_TIMEOUT_SECONDS,
         "pool_pre_ping": True,
         "pool_recycle": 1800,
-        "echo": settings.sql_echo,
         # Parameters hold what people said; neither a log nor an error may.
         "hide_parameters": True,
         "connect_args": {

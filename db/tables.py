@@ -49,6 +49,7 @@ messages = Table(
     Column("restored_at", DateTime(timezone=True)),
     Column("markers", REAL),
     Column("rarity", REAL),
+    Column("pending_since", DateTime(timezone=True), nullable=False),
     PrimaryKeyConstraint("tenant_id", "id"),
 )
 

@@ -128,8 +128,17 @@ def begin_task(task_id: str, **_: Any) -> None:
 def end_task(task: celery.Task, task_id: str, state: str, retval: Any, **_: Any) -> None:
     """A task has come to its end by itself."""
     seconds = time.perf_counter() - Counting.begun.pop(task_id, time.perf_counter())
-    late = state == states.FAILURE and isinstance(retval, SoftTimeLimitExceeded)
+    late = state == states.FAILURE and isinstance(retval, BaseException) and is_late(retval)
     outcome = "timeout" if late else OUTCOMES.get(state, "failure")
     if Counting.tasks:
         Counting.count(task.name, outcome)
         Counting.tasks.seconds.labels(task.name, outcome).observe(seconds)
+
+
+def is_late(error: BaseException | None) -> bool:
+    """Whether a task's time was up, whatever was made of that on the way: psycopg wraps it."""
+    while error is not None:
+        if isinstance(error, SoftTimeLimitExceeded):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -102,7 +102,9 @@ def share_values() -> str:
     """
     for left in Path(tempfile.gettempdir()).glob(f"{SHARED}*"):
         pid = left.name.removeprefix(SHARED).partition("-")[0]
-        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+        # In a container each start may have the same number.
+        gone = pid.isdecimal() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid)))
+        if gone:
             shutil.rmtree(left, ignore_errors=True)
     folder = tempfile.mkdtemp(prefix=f"{SHARED}{os.getpid()}-")
     os.environ[FOLDER_VARIABLE] = folder

@@ -38,7 +38,7 @@ set claimed_until = now() + make_interval(secs => :lease),
 from named
 where messages.tenant_id = :tenant_id and messages.id = named.id and named.before < :budget
 returning messages.id, messages.content, messages.content_version,
-  extract(epoch from now() - greatest(messages.ingested_at, messages.restored_at))::float8
+  extract(epoch from now() - messages.pending_since)::float8
 """)
 
 # What else of the tenant waits and was never tried: a batch under load grows by these.

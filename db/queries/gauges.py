@@ -7,12 +7,11 @@ from sqlalchemy import Select, select, text
 from db.tables import store_gauges
 from memory.jobs import JobKind
 
-# Across tenants: the gauges. All but the first are counted from partial indexes, which are small
-# where all is well; what there is in all is the planner's estimate, unless it has none yet. A
-# message that was never tried waits since its last change: it may have been restored, or asked for
-# again, long after it came. Tenants are counted by stepping from each to the next in the index;
-# how important messages are is told from a sample, of some pages of the table. `last` is the last
-# job of each kind that came to an end, of which a dry run is none.
+# Across tenants: the gauges. Messages are counted from partial indexes, which are small where all
+# is well; how many there are in all is what the planner takes for it, from the pages that there are
+# now, unless it knows nothing yet. Tenants are counted by stepping from each to the next in the
+# index; how important messages are is told from a sample, of some pages of the table. `last` is the
+# last job of each kind that came to an end: of those for all tenants, of which a dry run is none.
 MEASURE_STORE = text("""
 /* measure_store */
 with recursive tenants as (
@@ -21,24 +20,23 @@ with recursive tenants as (
   select (select tenant_id from messages where tenant_id > tenants.tenant_id
     order by tenant_id limit 1)
   from tenants where tenant_id is not null
+), counted as (
+  select case when relpages = 0 or reltuples < 0 then (select count(*) from messages)
+    else reltuples / relpages * pg_relation_size(oid) / current_setting('block_size')::int end
+    as messages
+  from pg_class where oid = 'messages'::regclass
 ), sampled as (
   select importance_score from messages tablesample system ((
-    select least(100, 100.0 * :sample / greatest(1, reltuples))
-    from pg_class where oid = 'messages'::regclass))
+    select least(100, 100.0 * :sample / greatest(1, messages)) from counted))
 ), ended as (
   select kind, state, finished_at from jobs
-  where state in ('completed', 'failed') and finished_at is not null
+  where tenant_id = '*' and state in ('completed', 'failed') and finished_at is not null
     and coalesce((arguments ->> 'dry_run')::boolean, false) = false
 ), last as (
   select distinct on (kind) kind, state from ended order by kind, finished_at desc
-), counted as (
-  select case when reltuples < 0 then (select count(*) from messages) else reltuples end
-    as messages
-  from pg_class where oid = 'messages'::regclass
 ), pending as (
-  select count(*) as messages, min(case when embedding_attempts = 0 then updated_at
-    else greatest(ingested_at, restored_at) end) as since
-  from messages where embedding_status = 'pending'
+  select count(*) as messages, min(pending_since) as since from messages
+  where embedding_status = 'pending'
 ), measured (name, label, value) as (
   select 'messages', '', messages::float8 from counted
   union all

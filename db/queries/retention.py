@@ -161,7 +161,7 @@ RESTORE_MESSAGE = text("""
 /* restore_message */
 with restored as (
   update messages
-  set archived_at = null, restored_at = now(), embedding_status = 'pending',
+  set archived_at = null, restored_at = now(), embedding_status = 'pending', pending_since = now(),
     embedding_attempts = 0, embedding_error = null, claimed_until = null, updated_at = now()
   where tenant_id = :tenant_id and id = :id and archived_at is not null
   returning id

@@ -18,8 +18,8 @@ where embedding_status = 'failed' and (tenant_id = :tenant_id or :all)
 
 AGAIN = """
 update messages
-set embedding_status = 'pending', embedding_attempts = 0, embedding_error = null,
-  claimed_until = null, updated_at = now()
+set embedding_status = 'pending', pending_since = now(), embedding_attempts = 0,
+  embedding_error = null, claimed_until = null, updated_at = now()
 """
 
 # `ids` are those that are named, null for all of the tenant.

@@ -233,3 +233,12 @@ def test_an_error_of_ours_tells_the_caller_nothing_and_the_log_all(
 def test_many_and_large_headers(shared: httpx.Client) -> None:
     headers = {f"x-{number}": "v" * 50 for number in range(500)}
     assert shared.get("/v1/admin/live", headers=headers).status_code == 200
+
+
+def test_the_line_of_who_is_refused_says_from_where(keyed: httpx.Client) -> None:
+    with capture_logs() as lines:
+        keyed.get("/v1/messages", params={"tenant_id": "acme"}, headers={"x-api-key": "bad"})
+        keyed.get("/v1/messages", params={"tenant_id": "acme"}, headers=KEY)
+    refused, answered = (line for line in lines if line["event"] == "request")
+    assert (refused["status"], refused["address"]) == (401, "127.0.0.1")
+    assert (answered["status"], "address" in answered) == (200, False)

@@ -18,9 +18,9 @@ from tasks.jobs import NewJob
 
 INSERT = text("""
 insert into messages (tenant_id, id, conversation_id, role, content, importance_score,
-  created_at, ingested_at, embedding_status, embedding_attempts, claimed_until)
+  created_at, ingested_at, pending_since, embedding_status, embedding_attempts, claimed_until)
 values (:tenant_id, :id, :conversation_id, :role, :content, :importance, :created_at,
-  now() - make_interval(secs => :age), :status, :attempts,
+  now() - make_interval(secs => :age), now() - make_interval(secs => :age), :status, :attempts,
   now() + make_interval(secs => cast(:claimed_for as float8)))
 """)
 

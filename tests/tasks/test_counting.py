@@ -13,11 +13,14 @@ import psutil
 import pytest
 import redis
 from celery import Celery
+from celery.exceptions import SoftTimeLimitExceeded
 from pytest_celery import CeleryTestWorker
 from sqlalchemy import Connection, text
 
 from memory.settings import Settings
 from tasks.configuration import celery_configuration
+from tasks.counting import is_late
+from tasks.exposing import FOLDER_VARIABLE, SHARED, share_values
 from tasks.sending import queue_depths, send_again, send_embedding
 from tests.db.rows import add_message
 from tests.processes import wait_until
@@ -145,3 +148,29 @@ def test_without_metrics_there_is_neither_port_nor_file(settings: Settings, tmp_
         assert not [each for each in listening if each.status == psutil.CONN_LISTEN]
     finally:
         silent.teardown()
+
+
+def test_a_tasks_time_is_up_whatever_was_made_of_that() -> None:
+    def wrapped() -> None:
+        try:
+            raise SoftTimeLimitExceeded
+        except SoftTimeLimitExceeded as error:
+            raise ValueError("connection is closed") from error
+
+    with pytest.raises(ValueError, match="closed") as raised:
+        wrapped()
+    assert is_late(raised.value)
+    assert is_late(SoftTimeLimitExceeded())
+    assert not is_late(ValueError("no"))
+
+
+def test_what_a_worker_of_the_same_number_left_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("prometheus_client.values.ValueClass", None)
+    monkeypatch.setenv(FOLDER_VARIABLE, "")
+    (left := tmp_path / f"{SHARED}{os.getpid()}-left").mkdir()
+    (other := tmp_path / f"{SHARED}{os.getppid()}-runs").mkdir()
+    made = Path(share_values())
+    assert (left.exists(), other.exists(), made.parent) == (False, True, tmp_path)

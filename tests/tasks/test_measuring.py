@@ -7,16 +7,16 @@ from sqlalchemy import Connection, text
 
 from db.queries.gauges import IMPORTANCE_EDGES, MEASURE_STORE, measure_parameters
 from db.queries.jobs import INSERT_JOB
+from db.queries.retention import RESTORE_MESSAGE
+from db.queries.retrying import RETRY_OF_TENANT
 from memory.jobs import JobKind
+from tasks.embedding import claim
 from tasks.jobs import NewJob
 from tasks.measuring import measure
 from tasks.resources import Resources
 from tests.db.rows import add_message
 
 STORED = text("select name, label, value from store_gauges order by name, label")
-CHANGED_AGO = text(
-    "update messages set updated_at = now() - make_interval(secs => :ago) where id = :id"
-)
 
 MANY = text("""
 insert into messages (tenant_id, id, conversation_id, role, content, importance_score, created_at,
@@ -103,19 +103,31 @@ def test_how_many_there_are_is_the_planners_estimate(
     assert measure(resources)["messages"] == 3
 
 
-@pytest.mark.parametrize(
-    ("attempts", "came", "changed", "waited"),
-    [(0, 100, 100, 100), (0, 90_000, 100, 100), (2, 100, 5, 100)],
-    ids=["never tried", "restored or asked for again", "tried, and put off since"],
-)
+@pytest.mark.parametrize("attempts", [0, 2])
 def test_the_oldest_waits_since_it_became_pending(
-    resources: Resources, owner: Connection, attempts: int, came: int, changed: int, waited: int
+    resources: Resources, owner: Connection, attempts: int
 ) -> None:
     add_message(owner, status="completed", age=1_000_000)
-    id_ = add_message(owner, attempts=attempts, age=came)
-    owner.execute(CHANGED_AGO, {"id": id_, "ago": changed})
+    add_message(owner, attempts=attempts, age=100)
     add_message(owner, "globex", age=1)
-    assert measure(resources)["oldest_pending_seconds"] == pytest.approx(waited, abs=5)
+    assert measure(resources)["oldest_pending_seconds"] == pytest.approx(100, abs=5)
+
+
+def test_who_is_asked_for_again_or_restored_begins_to_wait_anew(
+    resources: Resources, owner: Connection
+) -> None:
+    add_message(owner, status="failed", attempts=5, age=90_000)
+    owner.execute(RETRY_OF_TENANT, {"tenant_id": "acme", "ids": None})
+    archived = add_message(owner, "globex", status="archived", age=90_000)
+    owner.execute(text("update messages set archived_at = now() where tenant_id = 'globex'"))
+    owner.execute(RESTORE_MESSAGE, {"tenant_id": "globex", "id": archived})
+    found = measure(resources)
+    assert found["pending_messages"] == 2
+    assert found["oldest_pending_seconds"] < 5
+    # Nor is it longer by what was tried.
+    (claimed,) = claim(resources, "globex", [archived], alone=False)
+    assert claimed.waited < 5
+    assert measure(resources)["oldest_pending_seconds"] < 5
 
 
 def test_a_second_measure_takes_the_place_of_the_first(
