@@ -8,7 +8,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana.build.memory import memory
 from grafana.build.pipeline import pipeline
 from grafana.build.search import search
-from grafana.build.service import service
+from grafana.build.traffic import service
 
 FOLDER = Path(__file__).parents[1] / "dashboards"
 DASHBOARDS = {"service": service, "pipeline": pipeline, "memory": memory, "search": search}
