@@ -101,5 +101,6 @@ async def metrics_page(runtime: NamedRuntime) -> Response[bytes]:
     up = {"database": latency is not None} | ({"redis": redis} if runtime.redis else {})
     parts = Parts(runtime, up, await probes.queues() if redis else {})
     registries = (runtime.metrics.registry, parts, StoreGauges(gauges))
-    content = b"".join(generate_latest(each) for each in registries)
+    # Some milliseconds, in which requests go on.
+    content = await asyncio.to_thread(lambda: b"".join(map(generate_latest, registries)))
     return Response(content, media_type=CONTENT_TYPE_LATEST)
