@@ -2,13 +2,15 @@
 
 import math
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 
 COUNTED = ("counter", "histogram")
 STARTED = "process_start_time_seconds"
+# Counted here and shown by nobody: a process cannot know how often it was started.
+RESTARTS = "restarts"
 
 
 class Series(NamedTuple):
@@ -113,10 +115,11 @@ def read_page(text: str) -> Page:
 def increase(before: Page, now: Page) -> Counts:
     """What was counted between two pages of a process, without what has not changed.
 
-    A process that was started anew, or a counter that fell, has counted from 0.
+    A process that was started anew, or a counter that fell, has counted from 0. Its start counts
+    as one of `RESTARTS`.
     """
     anew = total(before.gauges, STARTED) != total(now.gauges, STARTED)
-    risen: dict[Series, float] = {}
+    risen: dict[Series, float] = {Series(RESTARTS, frozenset()): 1.0} if anew else {}
     for series, value in now.counters.items():
         earlier = 0.0 if anew else before.counters.get(series, 0.0)
         more = value - earlier if value >= earlier else value
@@ -152,6 +155,21 @@ def by_label(counts: Counts, name: str, label: str, **labels: str) -> dict[str, 
     for series, value in named(counts, name, **labels):
         sums[series.label(label)] = sums.get(series.label(label), 0.0) + value
     return sums
+
+
+def highest(pages: Sequence[Counts], name: str, **labels: str) -> float | None:
+    """The highest value of a series, None where nobody shows it."""
+    values = [value for gauges in pages for _, value in named(gauges, name, **labels)]
+    return max(values, default=None)
+
+
+def highest_by(pages: Sequence[Counts], name: str, label: str) -> dict[str, float]:
+    """The highest values by a label."""
+    found: dict[str, float] = {}
+    for gauges in pages:
+        for series, value in named(gauges, name):
+            found[series.label(label)] = max(value, found.get(series.label(label), value))
+    return found
 
 
 def share(part: float, whole: float) -> float | None:

@@ -4,11 +4,14 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from cli.watching.counts import (
+    RESTARTS,
     STARTED,
     Counts,
     History,
     Window,
     by_label,
+    highest,
+    highest_by,
     named,
     quantile,
     share,
@@ -26,9 +29,10 @@ from cli.watching.reading import (
     Store,
 )
 
-# What a line of the page looks back at, and what single events are remembered for.
+# What a line of the page looks back at, what single events are told of for, and what starts are.
 SHOWN_SECONDS = 60.0
-REMEMBERED_SECONDS = 300.0
+EVENT_SECONDS = 300.0
+REMEMBERED_SECONDS = 900.0
 # Prometheus, probes and this page ask all the time, and would hide what applications meet.
 UNSEEN = ("/metrics", "/v1/admin/live", "/v1/admin/health", "/v1/admin/readiness")
 LEGS = ("embed", "find", "rerank", "dress")
@@ -39,27 +43,28 @@ REQUESTS, REQUEST_SECONDS = "http_requests_total", "http_request_duration_second
 
 def figures(answers: Sequence[Answer], history: History, now: float) -> Figures:
     """What `answers`, the last that `history` has taken, say at the time `now`."""
-    window = history.lately(SHOWN_SECONDS)
+    window, remembered = history.lately(SHOWN_SECONDS), history.lately(REMEMBERED_SECONDS)
     pages = [answer.page.gauges for answer in answers if answer.page]
     apis = gauges_of(answers, "api")
     return Figures(
         time=datetime.fromtimestamp(now, UTC),
         seconds=window.seconds,
-        processes=[process(answer, window, now) for answer in answers],
+        processes=[process(answer, window, remembered, now) for answer in answers],
         requests=requests(of_part(window, answers, "api"), apis),
         pipeline=pipeline(window, answers, apis),
         store=store(apis, now),
         parts=parts(answers, pages, now),
-        events=events(history.lately(REMEMBERED_SECONDS)),
+        events=events(history.lately(EVENT_SECONDS)),
     )
 
 
-def process(answer: Answer, window: Window, now: float) -> Process:
-    """What a process takes of the machine. A worker's processor time is not known: its pool's
-    processes do the work, and show none."""
+def process(answer: Answer, window: Window, remembered: Window, now: float) -> Process:
+    """How a process is, and how often it was started lately. A worker's processor time is not
+    known: its pool's processes do the work, and show none."""
     part, url = answer.address
+    restarts = total(remembered.by_url.get(url, {}), RESTARTS)
     if not answer.page:
-        return Process(part, url, answers=False, why_not=answer.reason)
+        return Process(part, url, answers=False, why_not=answer.reason, restarts=restarts)
     gauges = answer.page.gauges
     cpu_share = None if part == "worker" else window.of([url]).rate("process_cpu_seconds_total")
     memory = [value for name in MEMORY for _, value in named(gauges, name)]
@@ -71,15 +76,14 @@ def process(answer: Answer, window: Window, now: float) -> Process:
         memory_bytes=sum(memory) if memory else None,
         cpu_share=cpu_share,
         up_seconds=None if started is None else max(0.0, now - started),
+        restarts=restarts,
     )
 
 
 def requests(window: Window, apis: Sequence[Counts]) -> Requests:
     """What the API was asked, without the questions of those who watch it."""
     counts = window.all
-    seen = {
-        series: value for series, value in counts.items() if series.label("endpoint") not in UNSEEN
-    }
+    seen = of_applications(counts)
     routes = {
         (series.label("method"), series.label("endpoint")) for series, _ in named(seen, REQUESTS)
     }
@@ -103,12 +107,19 @@ def requests(window: Window, apis: Sequence[Counts]) -> Requests:
     )
 
 
+def of_applications(counts: Counts) -> Counts:
+    """What is counted, without what those who watch have asked."""
+    return {
+        series: value for series, value in counts.items() if series.label("endpoint") not in UNSEEN
+    }
+
+
 def endpoint(counts: Counts, seconds: float, method: str = "", route: str = "") -> Endpoint:
     """The requests to a route, or to all."""
     labels = {"method": method, "endpoint": route} if method else {}
     statuses = by_label(counts, REQUESTS, "status", **labels)
     count = sum(statuses.values())
-    errors = sum(value for status, value in statuses.items() if status.startswith("5"))
+    errors = sum(value for status, value in statuses.items() if failed(status))
     return Endpoint(
         name=f"{method} {route}" if method else "all",
         count=count,
@@ -117,6 +128,11 @@ def endpoint(counts: Counts, seconds: float, method: str = "", route: str = "") 
         p50=quantile(counts, 0.5, REQUEST_SECONDS, **labels),
         p95=quantile(counts, 0.95, REQUEST_SECONDS, **labels),
     )
+
+
+def failed(status: str) -> bool:
+    """Whether a request has had no good answer: 499 is of a caller who gave up waiting."""
+    return status.startswith("5") or status == "499"
 
 
 def pipeline(window: Window, answers: Sequence[Answer], apis: Sequence[Counts]) -> Pipeline:
@@ -172,6 +188,11 @@ def parts(answers: Sequence[Answer], pages: Sequence[Counts], now: float) -> Par
     return Parts(
         database_up=None if database is None else bool(database),
         redis_up=None if redis is None else bool(redis),
+        without_database=[
+            each.address.url
+            for each in answers
+            if each.page and highest([each.page.gauges], "database_up") == 0
+        ],
         pools=dict(pools(answers)),
         breakers=highest_by(pages, "embedding_breaker_state", "provider"),
         disks=free_disks(pages),
@@ -183,8 +204,11 @@ def parts(answers: Sequence[Answer], pages: Sequence[Counts], now: float) -> Par
 def events(window: Window) -> Events:
     """What is to be told of for a while."""
     counts = window.all
+    statuses = by_label(of_applications(counts), REQUESTS, "status")
     return Events(
         seconds=window.seconds,
+        requests=sum(statuses.values()),
+        requests_failed=sum(count for status, count in statuses.items() if failed(status)),
         publish_dropped=total(counts, "publish_dropped_total"),
         given_up=total(counts, "messages_embedding_failed_total", outcome="given_up"),
         wrong_keys_refused=total(counts, "rate_limit_refused_total", limit="auth"),
@@ -201,21 +225,6 @@ def of_part(window: Window, answers: Sequence[Answer], part: Part) -> Window:
 def gauges_of(answers: Sequence[Answer], part: Part) -> list[Counts]:
     """The gauges of the processes of a kind that answer."""
     return [each.page.gauges for each in answers if each.page and each.address.part == part]
-
-
-def highest(pages: Sequence[Counts], name: str, **labels: str) -> float | None:
-    """The highest value of a series, None where nobody shows it."""
-    values = [value for gauges in pages for _, value in named(gauges, name, **labels)]
-    return max(values, default=None)
-
-
-def highest_by(pages: Sequence[Counts], name: str, label: str) -> dict[str, float]:
-    """The highest values by a label."""
-    found: dict[str, float] = {}
-    for gauges in pages:
-        for series, value in named(gauges, name):
-            found[series.label(label)] = max(value, found.get(series.label(label), value))
-    return found
 
 
 def pools(answers: Sequence[Answer]) -> Iterator[tuple[str, tuple[float, float]]]:

@@ -41,7 +41,7 @@ def lines(figures: Figures) -> Iterator[Line]:
 def _requests(figures: Figures) -> Iterator[Line]:
     asked = figures.requests
     in_flight = f"{amount(asked.in_flight)} in flight"
-    yield Line(2, "left", "requests", in_flight, ("each s", "5xx", "p50", "p95"))
+    yield Line(2, "left", "requests", in_flight, ("each s", "failed", "p50", "p95"))
     yield Line(1, "left", "", "all", _cells(asked.all), bad=bool(asked.all.error_share))
     for at, each in enumerate(asked.endpoints):
         matters = (8, 9, 15)[at] if at < 3 else LAST + at
@@ -127,7 +127,8 @@ def _process(process: Process, *, first: bool) -> Line:
         return Line(5, "right", label, f"{text}   {process.why_not}", bad=True)
     memory, up = size(process.memory_bytes), duration(process.up_seconds)
     cpu = "" if process.part == "worker" else f"   cpu {percent(process.cpu_share)}"
-    return Line(5, "right", label, f"{text:<28}   {memory:>7}   up {up}{cpu}")
+    again = f"   restarts {process.restarts:.0f}" if process.restarts else ""
+    return Line(5, "right", label, f"{text:<28}   {memory:>7}   up {up}{cpu}{again}")
 
 
 def _listed(counts: Mapping[str, float], *, zeros: bool = False) -> str:

@@ -17,6 +17,8 @@ class Process(msgspec.Struct, frozen=True):
     memory_bytes: float | None = None
     cpu_share: float | None = None
     up_seconds: float | None = None
+    # In the last 15 minutes, as far as they were looked at.
+    restarts: float = 0
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -76,6 +78,8 @@ class Parts(msgspec.Struct, frozen=True):
 
     database_up: bool | None
     redis_up: bool | None
+    # The API processes that do not reach the database.
+    without_database: list[str]
     # Connections that requests use, and how many there may be, by API process.
     pools: dict[str, tuple[float, float]]
     # By provider: 0 closed, 1 trying again, 2 open.
@@ -90,6 +94,9 @@ class Events(msgspec.Struct, frozen=True):
     """What was counted over the last five minutes, for it may be over in a moment."""
 
     seconds: float
+    # Of applications; failed are those answered with 5xx, and 499, whose callers gave up waiting.
+    requests: float
+    requests_failed: float
     publish_dropped: float
     given_up: float
     wrong_keys_refused: float

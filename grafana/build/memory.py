@@ -163,14 +163,14 @@ RETENTION = [
     ),
     lines(
         "Last job failed",
-        "1 while the last job of a kind that ended has failed.",
+        "1 while the last job of a kind for all tenants that ended has failed.",
         "short",
         Query(shared("memory_store_job_failed", "kind"), "{{kind}}"),
         most=1,
     ),
     lines(
         "Last job completed",
-        "How long ago; retention runs once a day, rescoring once an hour.",
+        "How long ago, of jobs for all tenants; retention runs once a day, rescoring once an hour.",
         "s",
         Query(COMPLETED, "{{kind}}"),
     ),

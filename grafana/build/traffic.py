@@ -9,7 +9,8 @@ REQUESTS = "http_requests_total"
 SECONDS = "http_request_duration_seconds"
 # Prometheus and probes ask all the time; what applications meet would be lost among them.
 ASKED = 'endpoint!~"/metrics|/v1/admin/(live|health|readiness)"'
-FAILED = 'status=~"5.."'
+# 499 is a caller who gave up waiting.
+FAILED = 'status=~"5..|499"'
 
 
 def service() -> Any:
@@ -26,7 +27,7 @@ def service() -> Any:
 
 
 def share_of_errors() -> str:
-    """The share of requests that were answered with 5xx; 0 where none was."""
+    """The share of requests that failed; 0 where none did."""
     failed = f"({rate(REQUESTS, where=f'{FAILED}, {ASKED}')} or vector(0))"
     return f"{failed} / {rate(REQUESTS, where=ASKED)}"
 
@@ -42,7 +43,7 @@ GLANCE = [
     ),
     figure(
         "Error share",
-        "Requests answered with 5xx; over 5% ErrorRate fires.",
+        "Requests answered with 5xx or given up by their callers (499); over 5% ErrorRate fires.",
         "percentunit",
         Query(share_of_errors(), ""),
         (0.01, YELLOW),
@@ -96,7 +97,7 @@ ANSWERS = [
     ),
     lines(
         "Errors by endpoint",
-        "The share of an endpoint's requests that were answered with 5xx.",
+        "The share of an endpoint's requests that were answered with 5xx, or given up (499).",
         "percentunit",
         Query(
             f"{rate(REQUESTS, 'endpoint', FAILED)} / {rate(REQUESTS, 'endpoint')}",

@@ -1,4 +1,7 @@
-"""The running service, and who watches it: once for all tests that look at them."""
+"""The running service, and who watches it: once for all tests that look at them.
+
+`test_queries.py` runs before `test_running.py`, and leaves the service as it is.
+"""
 
 import contextlib
 import shutil
@@ -16,7 +19,7 @@ from tests.grafana.watching import Prometheus, alertmanager, free_port, promethe
 from tests.processes import wait_until
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def stack(postgres: EmbeddedPostgres) -> Iterator[Stack]:
     folder = Path(tempfile.mkdtemp(prefix="memory-watched-"))
     folder.chmod(0o755)
@@ -25,7 +28,7 @@ def stack(postgres: EmbeddedPostgres) -> Iterator[Stack]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client | None]:
     """Alertmanager; None where Debian's, not installed, may not have a view of its own."""
     with contextlib.ExitStack() as ends:
@@ -36,7 +39,7 @@ def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client |
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def watch(
     stack: Stack, manager: httpx.Client | None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Prometheus]:

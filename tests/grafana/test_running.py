@@ -1,12 +1,10 @@
-"""A running service, watched: each query is answered, each alert fires at its fault.
+"""A running service, watched: each alert fires at its fault.
 
 The tests go one after the other over one service, which each leaves as it has found it; what needs
 minutes to be over comes last.
 """
 
-import re
 import subprocess
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from bench.panels import write
 from db.queries.jobs import FAIL_EXHAUSTED_JOBS
 from tests.api.outages import no_database
 from tests.grafana.programs import has_prometheus
-from tests.grafana.reading import Asked, alerts, dashboards, documented, queries
+from tests.grafana.reading import alerts
+from tests.grafana.second import second_api
 from tests.grafana.stack import Stack
 from tests.grafana.watching import Prometheus
 from tests.memory.embedding.fake_api import Answer
@@ -27,56 +25,16 @@ from tests.tasks.ageing import grow_old, matter
 
 pytestmark = has_prometheus
 
-# These queries find nothing in a service that is well and young.
-MAY_BE_EMPTY = {
-    "service: Errors by endpoint": "no request has failed",
-    "pipeline: Tasks that did not succeed": "none has failed",
-    "memory: Growth": "it looks back for an hour, a minute at a time",
-    "memory: Largest tenants": "they are counted every 15 minutes",
-}
 SEARCHED = 'http_request_duration_seconds_count{endpoint="/v1/memory/search"}'
 UNAVAILABLE = 'http_requests_total{endpoint="/v1/messages", status="503"}'
-WAITS_LONG = """
-update messages set updated_at = now() - interval '6 minutes' where embedding_status = 'pending'
+UNREACHABLE = 'database_up{instance="127.0.0.1:PORT"}'
+STARTED = 'process_start_time_seconds{job="memory-beat"}'
+DAYS_AGO = """
+update jobs set finished_at = finished_at - interval '3 days' where kind = 'retention'
 """
-
-
-@pytest.mark.timeout(180)
-def test_a_service_that_is_well_makes_no_alert_fire(watch: Prometheus) -> None:
-    wait_until(lambda: not watch.firing(), "nothing fires")
-    time.sleep(3)
-    assert watch.firing() == set()
-
-
-def test_each_query_is_answered(watch: Prometheus) -> None:
-    empty = set()
-    for asked in queries():
-        found = watch.query(asked.expr)
-        if not found and not asked.where.startswith("alert "):
-            empty.add(asked.where)
-    assert empty <= MAY_BE_EMPTY.keys()
-
-
-@pytest.mark.parametrize("asked", queries(), ids=lambda asked: asked.where)
-def test_prometheus_knows_the_metrics_of_each_query(watch: Prometheus, asked: Asked) -> None:
-    with_samples = set(watch.get("label/__name__/values"))
-    for metric, labels in asked.metrics.items():
-        # What has no series yet is known by its description.
-        described = watch.get("metadata", metric=metric).keys()
-        assert metric in with_samples | described | {"memory_store_tenant_messages"}
-        if metric in with_samples:
-            known = set(watch.get("labels", **{"match[]": metric}))
-            assert labels <= known
-            assert known - {"__name__"} <= (documented(metric) or set())
-
-
-def test_the_panels_can_be_drawn_without_grafana(watch: Prometheus, tmp_path: Path) -> None:
-    write(watch.url, tmp_path, 30)
-    assert {path.stem for path in tmp_path.glob("*.png")} == dashboards().keys()
-    table = (tmp_path / "table.md").read_text().splitlines()[2:]
-    assert len(table) == len([each for each in queries() if not each.where.startswith("alert ")])
-    rows = [row for row in table if row.startswith("| service: Requests | ")]
-    assert re.fullmatch(r".* \| 1 \| [\d.]+ req/s \|", rows[0])
+WAITS_LONG = """
+update messages set pending_since = now() - interval '6 minutes' where embedding_status = 'pending'
+"""
 
 
 def test_no_api_answers(stack: Stack, watch: Prometheus, manager: httpx.Client | None) -> None:
@@ -136,6 +94,16 @@ def test_the_last_retention_run_failed(stack: Stack, watch: Prometheus) -> None:
     watch.waits_for_the_end_of("RetentionFailed")
 
 
+def test_retention_has_not_run_for_days(stack: Stack, watch: Prometheus) -> None:
+    assert "RetentionOverdue" not in watch.firing()
+    stack.sql(DAYS_AGO)
+    stack.measure()
+    watch.waits_for("RetentionOverdue")
+    assert stack.run_retention() == "completed"
+    stack.measure()
+    watch.waits_for_the_end_of("RetentionOverdue")
+
+
 def test_a_disk_is_full(stack: Stack, watch: Prometheus) -> None:
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(stack.archive)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -191,6 +159,20 @@ def test_the_database_is_away(stack: Stack, watch: Prometheus) -> None:
     watch.waits_for_the_end_of("DatabaseDown")
 
 
+def test_one_api_of_two_does_not_reach_the_database(
+    stack: Stack, watch: Prometheus, tmp_path: Path
+) -> None:
+    with second_api(stack.settings, tmp_path) as (port, way), watch.reading_too(port):
+        its = UNREACHABLE.replace("PORT", str(port))
+        wait_until(lambda: watch.value(its) == 1, "the second API is read")
+        way.cut()
+        found = watch.waits_for("DatabaseUnreachable")
+        assert "DatabaseDown" not in firing_of(found)
+        labels = [each["labels"] for each in found if "Unreachable" in each["labels"]["alertname"]]
+        assert [each["instance"] for each in labels] == [f"127.0.0.1:{port}"]
+    watch.waits_for_the_end_of("DatabaseUnreachable")
+
+
 def test_a_message_is_given_up(stack: Stack, watch: Prometheus) -> None:
     stack.provider.answers = [Answer(422)]
     stack.say("What no model takes.")
@@ -215,6 +197,17 @@ def test_the_provider_is_away(stack: Stack, watch: Prometheus) -> None:
     found = watch.waits_for("BreakerOpen")
     labels = [alert["labels"] for alert in found if alert["labels"]["alertname"] == "BreakerOpen"]
     assert [each["provider"] for each in labels] == ["OpenAI"]
+
+
+def test_a_process_is_started_again_and_again(stack: Stack, watch: Prometheus) -> None:
+    def start_again() -> None:
+        before = watch.value(STARTED)
+        stack.parts["beat"].restart()
+        wait_until(lambda: watch.value(STARTED) not in (None, before), "it is read")
+
+    for _ in range(4):
+        start_again()
+    watch.waits_for("RestartLoop")
 
 
 def test_each_alert_was_seen_and_its_words_were_complete(watch: Prometheus) -> None:

@@ -1,6 +1,7 @@
 """A Prometheus and an Alertmanager that run with our files, only quicker."""
 
 import contextlib
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,14 +16,26 @@ from tests.processes import ProcessContainer, wait_until
 
 # What the panels' rates look back on: some scrapes, of one a second.
 RATE_INTERVAL = "30s"
+MORE = "more.json"
 
 
 class Prometheus:
     """What is asked of a Prometheus."""
 
-    def __init__(self, client: httpx.Client) -> None:
+    def __init__(self, client: httpx.Client, more: Path) -> None:
+        """`more` is the file of further APIs that it reads."""
         self._client = client
+        self._more = more
         self.url = str(client.base_url)
+
+    @contextlib.contextmanager
+    def reading_too(self, port: int) -> Iterator[None]:
+        """Another API is read; it takes up to five seconds to begin."""
+        self._more.write_text(json.dumps([{"targets": [f"127.0.0.1:{port}"]}]))
+        try:
+            yield
+        finally:
+            self._more.write_text("[]")
 
     def get(self, path: str, **parameters: Any) -> Any:
         """The data of an answer; fails the test when there is none."""
@@ -93,7 +106,7 @@ def prometheus(folder: Path, targets: dict[str, int], alertmanager: int) -> Iter
         f"--web.listen-address=127.0.0.1:{port}",
     ]
     with running("prometheus", command, folder, port) as client:
-        yield Prometheus(client)
+        yield Prometheus(client, folder / MORE)
 
 
 def hurried(folder: Path, targets: dict[str, int], alertmanager: int) -> Path:
@@ -104,6 +117,8 @@ def hurried(folder: Path, targets: dict[str, int], alertmanager: int) -> Path:
         ("scrape_interval", "scrape_timeout", "evaluation_interval"), "1s"
     )
     for job in configuration["scrape_configs"]:
+        if job["job_name"] == "memory-api":
+            job["file_sd_configs"] = [{"files": [str(folder / MORE)]}]
         job["static_configs"] = [{"targets": [f"127.0.0.1:{targets.pop(job['job_name'])}"]}]
     assert not targets
     there = {"targets": [f"127.0.0.1:{alertmanager}"]}

@@ -4,6 +4,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from cli.watching.counts import (
+    RESTARTS,
     Counts,
     History,
     Page,
@@ -93,7 +94,10 @@ def test_a_counter_that_fell_has_counted_from_0() -> None:
 
 
 def test_a_process_that_was_started_anew_has_counted_from_0_also_beyond_where_it_was() -> None:
-    assert increase(page(started=1, a=5), page(started=2, a=7)) == counted(a=7)
+    assert increase(page(started=1, a=5), page(started=2, a=7)) == {
+        **counted(a=7),
+        Series(RESTARTS, frozenset()): 1,
+    }
 
 
 def test_rates_are_of_the_time_between_readings() -> None:
@@ -134,6 +138,14 @@ def test_a_process_that_was_silent_counts_with_what_it_did_meanwhile() -> None:
     history.add({}, 2.0)
     history.add({"x": page(a=9)}, 4.0)
     assert history.lately(60) == (4.0, {"x": counted(a=8)})
+
+
+def test_starts_are_counted_also_of_a_process_that_is_silent_between() -> None:
+    history = History(900)
+    for second, pages in enumerate(({"x": page(1)}, {}, {"x": page(2)}, {"x": page(2)})):
+        history.add(pages, float(second))
+    history.add({"x": page(3), "y": page(9)}, 4.0)
+    assert history.lately(900).by_url == {"x": {Series(RESTARTS, frozenset()): 2}}
 
 
 def test_a_window_of_some_processes_knows_nothing_of_others() -> None:

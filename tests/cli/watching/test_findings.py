@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import yaml
 
-from cli.watching.findings import FOLLOWS, RULES, findings
+from cli.watching.findings import FOLLOWS, findings
 from cli.watching.reading import (
     Endpoint,
     Events,
@@ -19,6 +19,7 @@ from cli.watching.reading import (
     Requests,
     Store,
 )
+from cli.watching.rules import RULES
 from tests.grafana.reading import GRAFANA, alerts
 from tests.test_docs import ROOT
 
@@ -67,13 +68,21 @@ WELL = Figures(
     parts=Parts(
         database_up=True,
         redis_up=True,
+        without_database=[],
         pools={API: (2, 30)},
         breakers={"openai": 0},
         disks={"data": 0.4},
         beat_leaders=1,
         beat_ticked_seconds_ago=2.0,
     ),
-    events=Events(seconds=300.0, publish_dropped=0, given_up=0, wrong_keys_refused=0),
+    events=Events(
+        seconds=300.0,
+        requests=500,
+        requests_failed=0,
+        publish_dropped=0,
+        given_up=0,
+        wrong_keys_refused=0,
+    ),
 )
 
 
@@ -101,6 +110,14 @@ def asked(of: Endpoint, **changes: Any) -> Figures:
     return but("requests", endpoints=[msgspec.structs.replace(of, **changes)])
 
 
+def started(times: float) -> list[Process]:
+    """The processes, of which the worker was started so often."""
+    return [
+        msgspec.structs.replace(each, restarts=times) if each.part == "worker" else each
+        for each in WELL.processes
+    ]
+
+
 SECOND_WORKER = Process("worker", "http://10.0.0.6:9101/metrics", answers=False, why_not="why")
 
 WRONG = [
@@ -110,15 +127,14 @@ WRONG = [
     ("BeatNotBeating", but("parts", beat_ticked_seconds_ago=61), "schedule for 1.0 min"),
     ("InstanceDown", without(also=(SECOND_WORKER,)), "One worker does not answer at 10.0.0.6:9101"),
     ("DatabaseDown", but("parts", database_up=False), "The database does not answer"),
+    ("RestartLoop", but(processes=started(4)), "The worker at 127.0.0.1:9101 was started 4 times"),
+    ("DatabaseUnreachable", but("parts", without_database=[API]), "API at 127.0.0.1:8000 does not"),
     ("RedisDown", but("parts", redis_up=False), "Redis does not answer"),
     ("PoolExhausted", but("parts", pools={API: (30, 30)}), "All 30 database connections"),
     ("DiskLow", but("parts", disks={"data": 0.09}), "Only 9.0% of the disk of the data folder"),
     ("DiskCritical", but("parts", disks={"archive": 0.04}), "Only 4.0% of the disk of the archive"),
-    (
-        "ErrorRate",
-        but("requests", all=msgspec.structs.replace(ALL, error_share=0.06)),
-        "6.0% of the requests are answered with 5xx",
-    ),
+    ("ErrorRate", but("events", requests_failed=30), "6.0% of the requests fail"),
+    ("ErrorRate", but("events", requests=4, requests_failed=4), "100% of the requests fail"),
     ("SlowStorage", asked(STORING, p95=0.11), "Storing a message takes 110 ms (p95)"),
     ("SlowSearch", asked(SEARCHING, p95=0.6), "A search takes 600 ms (p95)"),
     ("AbuseBlocked", but("events", wrong_keys_refused=5), "5 requests refused"),
@@ -127,10 +143,10 @@ WRONG = [
     ("EmbeddingsFailed", but("store", failed=2), "not tried again: 2"),
     ("EmbeddingsFailed", but("events", given_up=1), "not tried again: 1"),
     ("BreakerOpen", but("parts", breakers={"openai": 2}), "openai has failed time and again"),
-    ("BreakerOpen", but("parts", breakers={"openai": 1}), "being tried again"),
     ("StoreNotMeasured", but("store", measured_seconds_ago=200), "measured 3.3 min ago"),
     ("StoreNotMeasured", but("store", measured_seconds_ago=None), "is not measured"),
-    ("RetentionFailed", but("store", retention_failed=True), "The last retention run has failed"),
+    ("RetentionFailed", but("store", retention_failed=True), "The last retention run for all"),
+    ("RetentionOverdue", but("store", retention_completed_seconds_ago=180_000), "completed 2.1 d"),
 ]
 
 FEW = {"count": 20}
@@ -139,7 +155,13 @@ NOT_WRONG = [
     ("a few slow messages", asked(STORING, p95=3.0, **FEW)),
     ("a few slow searches", asked(SEARCHING, p95=3.0, **FEW)),
     ("another slow endpoint", asked(Endpoint("GET /v1/jobs", 60, 1.0, 0.0, 5.0, 9.0))),
-    ("a few errors", but("requests", all=msgspec.structs.replace(ALL, error_share=1.0, **FEW))),
+    ("a few errors", but("events", requests=3, requests_failed=3)),
+    ("few of many", but("events", requests_failed=25)),
+    ("nothing is asked", but("events", requests=0)),
+    ("three restarts", but(processes=started(3))),
+    ("nobody tries a provider again", but("parts", breakers={"openai": 1})),
+    ("retention has never run", but("store", retention_completed_seconds_ago=None)),
+    ("retention ran the night before last", but("store", retention_completed_seconds_ago=172_000)),
     ("no Redis is used", but("parts", redis_up=None)),
     ("no worker is looked at", but(processes=WELL.processes[:1])),
     ("a disk that is a tenth free", but("parts", disks={"data": 0.10})),
@@ -178,7 +200,8 @@ def test_it_is_what_the_alerts_look_at_and_all_of_it() -> None:
 
 def test_what_follows_from_something_else_is_not_told() -> None:
     unmeasured = but("store", measured_seconds_ago=None)
-    down = msgspec.structs.replace(unmeasured, parts=but("parts", database_up=False).parts)
+    away = but("parts", database_up=False, without_database=[API]).parts
+    down = msgspec.structs.replace(unmeasured, parts=away)
     assert [each.alert for each in findings(down)] == ["DatabaseDown"]
 
 
