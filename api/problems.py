@@ -133,7 +133,8 @@ def problem_error(error: Exception) -> ProblemError:
         case IdempotencyGoneError():
             return ProblemError(410, "gone", str(error))
         case EmbeddingRejectedError():
-            return ProblemError(422, "embedding-rejected", str(error))
+            # Whose text it is may know what the provider said of it.
+            return ProblemError(422, "embedding-rejected", error.in_full)
         case EmbeddingSetupError():
             return UnavailableError(str(error))
         case EmbeddingError():
@@ -187,7 +188,7 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not caller_gone:
         log = structlog.get_logger(__name__)
         unexpected = problem.kind == "internal"
-        # What a provider complains of is for the operator; other errors' words may be a caller's.
+        # Why there is no vector is for the operator; other errors' words may be a caller's.
         reason = str(error) if isinstance(error, EmbeddingError) else type(error).__name__
         log.error("request_failed", reason=reason, exc_info=error if unexpected else None)
     status, headers, body = render(problem, str(request.scope.get("request_id", "")))

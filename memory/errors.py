@@ -33,7 +33,20 @@ class SettingsError(MemoryLayerError):
 
 
 class EmbeddingError(MemoryLayerError):
-    """A text could not be embedded."""
+    """A text could not be embedded. The message is our own words alone, fit for any log.
+
+    `said` is what the provider said, which may quote the text in whatever form: it is only for
+    those who may read the text.
+    """
+
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
+
+    @property
+    def in_full(self) -> str:
+        """The message with what the provider said; never for a log."""
+        return f"{self}: {self.said}" if self.said else str(self)
 
 
 class EmbeddingUnavailableError(EmbeddingError):

@@ -19,7 +19,6 @@ from db.queries.embeddings import (
 from db.queries.models import SHARE_MODELS, WANTED_IDS
 from memory.embedding.batching import embed_contents
 from memory.embedding.protocol import Vectors
-from memory.embedding.quoting import without_quotes
 from memory.errors import EmbeddingError, EmbeddingRejectedError, EmbeddingUnavailableError
 from tasks.base import Task
 from tasks.indexing import write_contexts
@@ -187,7 +186,8 @@ def release(
                 "tenant_id": tenant_id,
                 "ids": [message.id for message in claimed],
                 "versions": [message.version for message in claimed],
-                "error": reason,
+                # A row may keep what a provider says of its own words; a log may not.
+                "error": error.in_full if isinstance(error, EmbeddingError) else reason,
                 "hopeless": hopeless,
                 "delay": delay,
                 "max_attempts": resources.settings.embedding_max_attempts,
@@ -196,7 +196,5 @@ def release(
     given_up = released.count("failed")
     resources.metrics.not_embedded.labels("given_up").inc(given_up)
     resources.metrics.not_embedded.labels("put_off").inc(len(released) - given_up)
-    # A row may keep what a provider says of its own words; a log may not.
-    shown = without_quotes(reason, (message.content for message in claimed))
-    log.warning("embedding_failed", tenant_id=tenant_id, messages=len(claimed), reason=shown)
-    return Failure(shown, "given up" if given_up else "put off")
+    log.warning("embedding_failed", tenant_id=tenant_id, messages=len(claimed), reason=reason)
+    return Failure(reason, "given up" if given_up else "put off")

@@ -181,7 +181,7 @@ def embed_apart(embedder: Embedder, messages: Sequence[Claimed]) -> Embedded:
         vectors = embed_contents(embedder, [message.content for message in messages])
     except EmbeddingRejectedError as error:
         if len(messages) == 1:
-            return Embedded([], [(messages[0], str(error))])
+            return Embedded([], [(messages[0], error.in_full)])
         middle = len(messages) // 2
         one, other = (
             embed_apart(embedder, half) for half in (messages[:middle], messages[middle:])

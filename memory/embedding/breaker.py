@@ -11,7 +11,12 @@ import pybreaker
 import structlog
 
 from memory.embedding.retrying import TemporaryFailureError
-from memory.errors import EmbeddingRejectedError, EmbeddingSetupError, EmbeddingUnavailableError
+from memory.errors import (
+    EmbeddingError,
+    EmbeddingRejectedError,
+    EmbeddingSetupError,
+    EmbeddingUnavailableError,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -130,7 +135,7 @@ class Breaker(pybreaker.CircuitBreakerListener):
                 self._trial = self._breaker.state
             return self._breaker.state
 
-    def _note(self, began_in: object, error: Exception | None = None) -> None:
+    def _note(self, began_in: object, error: EmbeddingError | None = None) -> None:
         """Count how a try ended; one that began before the last change says nothing of now."""
 
         def end() -> None:
@@ -145,7 +150,8 @@ class Breaker(pybreaker.CircuitBreakerListener):
             try:
                 self._breaker.call(end)
             except pybreaker.CircuitBreakerError:
-                raise EmbeddingUnavailableError(f"{error}; {self.obstacle}") from None
+                said = error.said if error else ""
+                raise EmbeddingUnavailableError(f"{error}; {self.obstacle}", said) from None
 
     def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
         """Pass on what pybreaker says."""

@@ -127,21 +127,27 @@ class RemoteEmbedder(ABC):
     def _failure(
         self, status: int | None, reason: object, headers: Mapping[str, str]
     ) -> EmbeddingError:
-        """The error for an HTTP status that is not a success; it never holds the key."""
+        """The error for an HTTP status that is not a success; it never holds the key.
+
+        Its message has none of the provider's words, which may quote what it was sent.
+        """
         shown = f"{self.provider} answered {status}"
         if status in (401, 403):
             return EmbeddingSetupError(f"{shown}: {self.key_variable} is not accepted")
-        shown = f"{shown}: {reason}"
-        if self._api_key:
-            shown = shown.replace(self._api_key, "(key)")
-        shown = shown[:REASON_CHARACTERS]
+        said = self._as_a_row_holds_it(str(reason or ""))
         if status == 404:
             return EmbeddingSetupError(
-                f"{shown} (is the URL right, and MEMORY_EMBEDDING_MODEL_NAME={self.model}?)"
+                f"{shown} (is the URL right, and MEMORY_EMBEDDING_MODEL_NAME={self.model}?)", said
             )
         if status is None or status in (408, 409, 425, 429) or status >= 500:
-            return TemporaryFailureError(shown, retry_after(headers))
-        return EmbeddingRejectedError(shown)
+            return TemporaryFailureError(shown, said, retry_after(headers))
+        return EmbeddingRejectedError(shown, said)
+
+    def _as_a_row_holds_it(self, said: str) -> str:
+        said = well_formed(said).replace("\0", "")
+        if self._api_key:
+            said = said.replace(self._api_key, "(key)")
+        return said[:REASON_CHARACTERS]
 
     def _no_answer(self, error: Exception) -> TemporaryFailureError:
         """The error for a transport that failed; its text may hold the URL, so only its kind."""

@@ -35,8 +35,8 @@ QUERY_PATIENCE = Patience(budget=3.0, timeout=3.0)
 class TemporaryFailureError(EmbeddingUnavailableError):
     """The provider was busy or did not answer; `retry_after` is the wait it asked for, if any."""
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, said: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, said)
         self.retry_after = retry_after
 
 

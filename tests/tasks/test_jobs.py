@@ -185,7 +185,8 @@ def test_a_failed_try_is_put_off_for_longer_and_longer_until_it_is_the_last(
     resources: Resources, owner: Connection
 ) -> None:
     job_id = add_job(owner)
-    step = failing(EmbeddingUnavailableError("The provider is away."))
+    # Its own words are for who may read the texts that it was sent.
+    step = failing(EmbeddingUnavailableError("The provider is away.", "I cannot take 'peanuts'."))
     waits = []
     for _ in range(MAX_ATTEMPTS - 1):
         run(resources, job_id, step)

@@ -192,14 +192,16 @@ def test_what_the_new_model_refuses_is_named_and_holds_nothing_up(
     embedded(resources, owner, 100)
     job_id = begin(resources)
     go_to(resources, held(resources, job_id), "fill")
-    resources.models.use(NEW, Picky(256, "rude", EmbeddingRejectedError("too rude")))
+    refusal = EmbeddingRejectedError("mock answered 422", "too rude")
+    resources.models.use(NEW, Picky(256, "rude", refusal))
     owner.execute(FREE)
     row = ended(resources, job_id)
     assert (row.state, row.result["embedded"], row.result["refused"]) == ("completed", 100, 3)
     assert row.result["refused_ids"] == [str(message_id) for message_id in rude]
     assert_moved(owner)
     for message_id in rude:
-        assert tuple(owner.execute(STATUS, {"id": message_id}).one()) == ("failed", "too rude")
+        status, error = owner.execute(STATUS, {"id": message_id}).one()
+        assert (status, error) == ("failed", "mock answered 422: too rude")
 
 
 def test_a_model_that_refuses_much_is_not_moved_to(resources: Resources, owner: Connection) -> None:

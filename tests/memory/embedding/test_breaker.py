@@ -12,6 +12,7 @@ from memory.errors import EmbeddingError, EmbeddingRejectedError, EmbeddingUnava
 from tests.memory.embedding.clocks import Clock
 from tests.memory.embedding.conftest import Remote
 from tests.memory.embedding.fake_api import Answer, FakeApi, Vector, vectors_of
+from tests.memory.embedding.quotations import TEXT, WORDS, quoted_in, quoting
 
 # So long that a test which waited for it would be seen to.
 ENDLESS = Patience(budget=1000, timeout=30, first_wait=0.001, longest_wait=0.01)
@@ -78,6 +79,17 @@ def test_after_five_failures_it_is_left_alone(
         remote.embed(["text 1"])
     assert str(raised.value) == remote.obstacle == alone.replace("30", "12")
     assert len(api.requests) == 5
+
+
+def test_the_try_that_ends_it_is_told_without_the_providers_words(
+    api: FakeApi, remote: Remote
+) -> None:
+    fail(api, remote, 4)
+    api.answers = [quoting(500)]
+    with pytest.raises(EmbeddingUnavailableError, match=r"answered 500; .* left alone") as raised:
+        remote.embed([TEXT])
+    assert not quoted_in(str(raised.value) + remote.obstacle)
+    assert quoted_in(raised.value.in_full) == WORDS
 
 
 def test_it_ends_the_tries_of_a_call(
