@@ -55,9 +55,9 @@ def _traced(engine: AnyEngine, settings: Settings) -> AnyEngine:
 
 
 def _options(settings: Settings, role: Role, size: int) -> dict[str, Any]:
-    if settings.sql_echo:
-        # SQLAlchemy's own switch would print each once more, past the form of our logs.
-        logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO)
+    # SQLAlchemy's own switch would print each once more, past the form of our logs.
+    level = logging.INFO if settings.sql_echo else logging.WARNING
+    logging.getLogger("sqlalchemy.engine").setLevel(level)
     session = {
         "role": role,
         "statement_timeout": STATEMENT_TIMEOUT_MS[role],

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 from celery import shared_task
+from celery.exceptions import SoftTimeLimitExceeded
 
 from db.queries.embeddings import (
     CLAIM_PENDING,
@@ -22,6 +23,7 @@ from memory.embedding.protocol import Vectors
 from memory.errors import EmbeddingError, EmbeddingRejectedError, EmbeddingUnavailableError
 from tasks.base import Task
 from tasks.indexing import write_contexts
+from tasks.metrics import timed
 from tasks.outcome import Failure, Outcome
 from tasks.resources import Resources
 from tasks.sending import send_again, send_embedding
@@ -112,7 +114,11 @@ def embed_claimed(
         hopeless = len(claimed) == 1
         return release(resources, tenant_id, claimed, error, hopeless=hopeless, delay=0)
     except Exception as error:
-        return release(resources, tenant_id, claimed, error)
+        failure = release(resources, tenant_id, claimed, error)
+        if isinstance(error, SoftTimeLimitExceeded):
+            # The task is over, and has a few seconds to say so.
+            raise
+        return failure
     took = time.perf_counter() - started
     resources.metrics.note_embedded([message.waited + took for message in claimed])
     milliseconds = round(took * 1000)
@@ -129,7 +135,7 @@ def embed_for_all(resources: Resources, tenant_id: str, claimed: Sequence[Claime
     while left := [model for model in resources.models.wanted() if model.id not in stored]:
         for model in left:
             embedder = resources.models.embedder(model)
-            with resources.metrics.embedding_seconds.time():
+            with timed(resources.metrics.embedding_seconds):
                 vectors = embed_contents(embedder, [message.content for message in claimed])
             stored.add(model.id)
             covers = stored if model is left[-1] else set()

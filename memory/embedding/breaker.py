@@ -153,11 +153,22 @@ class Breaker(pybreaker.CircuitBreakerListener):
                 said = error.said if error else ""
                 raise EmbeddingUnavailableError(f"{error}; {self.obstacle}", said) from None
 
+    def _tell_of_a_pause(self, opened: float) -> None:
+        """From here on a try may begin."""
+        with self._lock:
+            if self.state == OPEN and self._opened == opened:
+                for listener in self._listeners:
+                    listener(self._provider, TRYING)
+
     def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
         """Pass on what pybreaker says."""
         state, now = NUMBERS[new_state.name], self._caution.clock()
         if state == OPEN:
             self._opened = now
+            # Or who has nothing to ask would tell of an open one for ever.
+            pause = threading.Timer(self._caution.seconds, self._tell_of_a_pause, [now])
+            pause.daemon = True
+            pause.start()
             if old_state.name == pybreaker.STATE_CLOSED:
                 self._failing_since = now
                 log.warning(

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import Connection, text
 
 from memory.embedding.protocol import Purpose, Vectors
@@ -222,3 +223,15 @@ def test_sweep_lots_keeps_what_failed_apart(owner: Connection) -> None:
     ]
     assert lots[-1][1] == [failed]
     assert [id_ for _, ids, alone in lots if not alone for id_ in ids] == fresh
+
+
+def test_messages_are_free_again_when_the_tasks_time_is_up(
+    resources: Resources, owner: Connection
+) -> None:
+    id_ = add_message(owner)
+    resources.models.use(MODEL, Broken(SoftTimeLimitExceeded()))
+    claimed = claim(resources, "acme", [id_], alone=False)
+    with pytest.raises(SoftTimeLimitExceeded):
+        embed_claimed(resources, "acme", claimed)
+    row = owner.execute(text("select embedding_status, embedding_error from messages")).one()
+    assert tuple(row) == ("pending", "SoftTimeLimitExceeded")

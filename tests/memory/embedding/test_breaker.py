@@ -13,6 +13,7 @@ from tests.memory.embedding.clocks import Clock
 from tests.memory.embedding.conftest import Remote
 from tests.memory.embedding.fake_api import Answer, FakeApi, Vector, vectors_of
 from tests.memory.embedding.quotations import TEXT, WORDS, quoted_in, quoting
+from tests.processes import wait_until
 
 # So long that a test which waited for it would be seen to.
 ENDLESS = Patience(budget=1000, timeout=30, first_wait=0.001, longest_wait=0.01)
@@ -307,3 +308,14 @@ def test_a_rejected_text_is_told_as_it_is(breaker: Breaker, clock: Clock) -> Non
 
     with pytest.raises(EmbeddingRejectedError, match="too long"):
         breaker.call(refuse)
+
+
+def test_who_listens_hears_when_a_try_may_begin_again() -> None:
+    heard: list[int] = []
+    breaker = Breaker("OpenAI", Caution(seconds=0.1))
+    breaker.listen(lambda _, state: heard.append(state))
+    lose(breaker, 5)
+    assert heard == [CLOSED, OPEN]
+    wait_until(lambda: heard == [CLOSED, OPEN, TRYING], "the pause is over")
+    breaker.call(lambda: "here")
+    assert heard[-1] == CLOSED
