@@ -56,6 +56,12 @@ class Shared(Generic[Answer]):
         await asyncio.wait([asking], timeout=self._seconds)
         return asking.result() if asking.done() else self._otherwise
 
+    async def stop(self) -> None:
+        """Give up what is under way."""
+        if self._asking:
+            self._asking.cancel()
+            await asyncio.wait([self._asking])
+
 
 class Probes:
     """Questions to the servers, each asked once at a time, however many ask: nobody needs a key."""
@@ -75,6 +81,11 @@ class Probes:
         self.gauges = Shared(self._gauges, GAUGE_SECONDS + MARGIN_SECONDS, NO_ROWS)
         self.redis = Shared(self._redis_answers, REDIS_SECONDS, False)
         self.queues = Shared(self._queue_depths, QUEUE_SECONDS, NO_QUEUES)
+
+    async def stop(self) -> None:
+        """Give up what is under way: what it asks is closed next."""
+        asked = (self.latency_ms, self.last_retention_run, self.gauges, self.redis, self.queues)
+        await asyncio.gather(*(question.stop() for question in asked))
 
     async def _latency_ms(self) -> float | None:
         """The time of one round trip in milliseconds, None when there is none."""

@@ -202,6 +202,7 @@ class Runtime:
                 await self.uses.storing.stop()
                 await self.keys.noting.stop()
                 await self.failures.recording.stop()
+                await self.probes.stop()
         await self.limiter.aclose()
         if self.cache:
             await self.cache.aclose()

@@ -150,7 +150,7 @@ async def test_the_nearest_are_all_but_never_missed(
         for each in asked:
             nearest = await read(connection, search, Asked(each.vector, {}), exact=True)
             nearest = sorted(nearest, key=lambda row: -row.similarity)[:NEAREST]
-            found = await find(connection, runtime, search, each)
+            found = await find(runtime, search, each)
             if right := {row.message_id for row in nearest}:
                 shares.append(len(right & {each.message_id for each in found}) / len(right))
     assert np.mean(shares or [1]) >= 0.98
