@@ -84,8 +84,9 @@ class Asking:
             connection.request(
                 "GET", url.path, headers={"x-api-key": self._key} if self._key else {}
             )
-            response = connection.getresponse()
-            return response.status, response.read(MOST_BYTES).decode("utf-8", "replace")
+            # Which a body without a length would keep open past the connection's end.
+            with connection.getresponse() as response:
+                return response.status, response.read(MOST_BYTES).decode("utf-8", "replace")
         finally:
             connection.close()
 

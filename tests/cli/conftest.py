@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from memory.settings import Settings
+from tasks.measuring import measure
+from tasks.resources import Resources
+
 
 @pytest.fixture
 def place() -> Iterator[Path]:
@@ -27,3 +31,11 @@ def busy_port() -> Iterator[int]:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+@pytest.fixture
+def measured(settings: Settings) -> None:
+    """A store whose figures were taken just now, as a worker does: no API of a test does it."""
+    resources = Resources(settings)
+    measure(resources)
+    resources.close()

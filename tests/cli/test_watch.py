@@ -142,7 +142,7 @@ def answers(base: str) -> bool:
         return False
 
 
-def test_all_is_well_is_exit_code_0(api: httpx.Client) -> None:
+def test_all_is_well_is_exit_code_0(api: httpx.Client, measured: None) -> None:
     result = run("--api", url_of(api), *ONCE)
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[1] == "All is well."
@@ -173,7 +173,9 @@ def test_where_no_terminal_is_one_reading_is_printed() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_in_a_terminal_it_goes_on_until_it_is_ended(api: httpx.Client, number: int) -> None:
+def test_in_a_terminal_it_goes_on_until_it_is_ended(
+    api: httpx.Client, measured: None, number: int
+) -> None:
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "cli.main", "watch", "--api", url_of(api), "--interval", "0.5"],

@@ -24,6 +24,8 @@ class Way:
 
     def __init__(self, server: tuple[str, int]) -> None:
         self._server = server
+        self._is_cut = False
+        self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = [self._listener]
         self.port: int = self._listener.getsockname()[1]
@@ -31,17 +33,24 @@ class Way:
 
     def cut(self) -> None:
         """Nobody comes through any more."""
-        for each in self._open:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+        with self._lock:
+            self._is_cut = True
+            for each in self._open:
+                with contextlib.suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+                each.close()
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 near = self._listener.accept()[0]
-                far = socket.create_connection(self._server)
-                self._open += [near, far]
+                with self._lock:
+                    self._open.append(near)
+                    if self._is_cut:
+                        near.close()
+                        return
+                    far = socket.create_connection(self._server)
+                    self._open.append(far)
                 for ends in ((near, far), (far, near)):
                     threading.Thread(target=hand_on, args=ends, daemon=True).start()
 

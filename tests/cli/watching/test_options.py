@@ -18,7 +18,7 @@ KEY = "an-operators-key-that-is-long-enough"
 
 
 def test_the_first_key_of_the_settings_opens_a_page_that_is_not_for_all(
-    settings: Settings,
+    settings: Settings, measured: None
 ) -> None:
     keys = {"MEMORY_METRICS_PUBLIC": "false", "MEMORY_API_KEYS": f"{KEY}, another"}
     private = msgspec.structs.replace(settings, metrics_public=False, api_keys=KEY)
@@ -30,7 +30,7 @@ def test_the_first_key_of_the_settings_opens_a_page_that_is_not_for_all(
 
 
 def test_a_key_comes_from_a_file_or_from_the_standard_input(
-    settings: Settings, tmp_path: Any
+    settings: Settings, measured: None, tmp_path: Any
 ) -> None:
     private = msgspec.structs.replace(settings, metrics_public=False, api_keys=KEY)
     file = tmp_path / "key"
