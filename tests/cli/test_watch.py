@@ -165,7 +165,7 @@ def test_as_json_it_is_the_same(api: httpx.Client) -> None:
     assert (result.exit_code, read["findings"][0]["alert"]) == (1, "BeatNotBeating")
     assert read["parts"]["database_up"] is True
     assert read["processes"][1]["why_not"] == "nobody listens there"
-    assert read["seconds"] == pytest.approx(0.5, abs=0.4)
+    assert 0.4 < read["seconds"] < 5
 
 
 def test_where_no_terminal_is_one_reading_is_printed() -> None:
