@@ -3,7 +3,6 @@
 import asyncio
 import time
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Literal
 
 import msgspec
@@ -14,8 +13,7 @@ from api.runtime import NamedRuntime, Runtime
 from memory.embedding.breaker import CLOSED
 from memory.embedding.protocol import Embedder
 from memory.embedding.remote import RemoteEmbedder
-
-VERSION = version("ai-memory-layer")
+from memory.version import VERSION
 
 Check = Literal["up", "down", "not_used", "not_checked"]
 

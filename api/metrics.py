@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from memory import tracing
 from memory.settings import Settings
 from tasks.exposing import describe_process
-from tasks.metrics import SECONDS, WorkMetrics, timed
+from tasks.metrics import SECONDS, WorkMetrics, counter, timed
 
 NAMED_TENANTS = 200
 OTHERS = "(others)"
@@ -65,14 +65,12 @@ class Metrics:
         self.searches = Counter(
             "memory_searches_total", "Searches answered.", registry=self.registry
         )
-        self.degraded = Counter(
+        self.degraded = counter(
+            self.registry,
             "memory_searches_degraded_total",
             "Searches answered without a part.",
-            ["reason"],
-            registry=self.registry,
+            reason=("embedding", "reranker"),
         )
-        for reason in ("embedding", "reranker"):
-            self.degraded.labels(reason)
         self.search_seconds = Histogram(
             "memory_search_duration_seconds",
             "How long each leg of a search took.",
@@ -126,14 +124,12 @@ class Metrics:
             )
 
     def _add_limits(self) -> None:
-        self.rate_limit_refused = Counter(
+        self.rate_limit_refused = counter(
+            self.registry,
             "rate_limit_refused_total",
             "Requests refused, by the kind of the limit that refused longest.",
-            ["limit"],
-            registry=self.registry,
+            limit=LIMITS,
         )
-        for limit in LIMITS:
-            self.rate_limit_refused.labels(limit)
         self.rate_limit_local = Counter(
             "rate_limit_local_total",
             "Admissions judged by this process alone, for Redis did not answer.",

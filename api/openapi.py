@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from litestar.params import FromPath
 
 from api.browsers import page_policy
 from api.documented import WholeConfig
+from memory.version import VERSION
 
 ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 
@@ -87,7 +87,7 @@ def openapi_config() -> OpenAPIConfig:
     )
     return WholeConfig(
         title="AI Memory Layer",
-        version=version("ai-memory-layer"),
+        version=VERSION,
         description="Post conversation messages; find the few that matter.",
         use_handler_docstrings=True,
         components=components,

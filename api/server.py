@@ -52,8 +52,7 @@ def serve(settings: Settings) -> None:
     Ends the process with code 3, and a line in the log that says why, when the port is taken or
     the store must not be served as it is.
     """
-    traced = bool(settings.otel_exporter_otlp_endpoint)
-    configure_logging(settings.log_level, "api", traced=traced)
+    configure_logging(settings.log_level, "api")
     server = Server(create_app(settings), settings.api_host, settings.api_port)
     # Which uvicorn raises again when it has ended because of it.
     with contextlib.suppress(KeyboardInterrupt):

@@ -111,9 +111,9 @@ def rendering(metrics: Metrics) -> dict[str, float]:
     return {what: best_us(lambda: generate_latest(metrics.registry), RENDERINGS)}
 
 
-def line(level: str, *, traced: bool = False) -> float:
+def line(level: str) -> float:
     """The line that each request writes, where lines are shown from `level` on."""
-    configure_logging(level, "api", traced=traced)
+    configure_logging(level, "api")
     # Each time anew: it keeps what logging was set up with when it was first used.
     log = structlog.get_logger("api")
     structlog.contextvars.bind_contextvars(request_id="0193d9c3-7b1e-7c55-9d5a-0d6f3c1a2b4e")
@@ -141,7 +141,7 @@ def spans(collector: str) -> dict[str, float]:
     without = {"a span where tracing is off": best_us(one_span)}
     tracing.start(collector, "bench")
     with tracing.begin("POST", "server"):
-        traced_line = line("INFO", traced=True)
+        traced_line = line("INFO")
         gc.collect()
         started = time.process_time()
         for _ in range(SPANS):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
-from cli.readiness import reachable
+from cli.readiness import url_of
 from memory.settings import Settings
 
 BODY = (
@@ -19,12 +19,12 @@ def lines(settings: Settings, folder: Path, seconds: float, *, keyed: bool) -> I
 
     `keyed` says that the service wants a key, which then stands in the commands by name.
     """
-    api = _url(settings.api_host, settings.api_port)
+    api = url_of(settings.api_host, settings.api_port)
     key = ' -H "x-api-key: $MEMORY_API_KEY"' if keyed else ""
     yield f"\nReady after {seconds:.1f} s."
     yield f"  API     {api}   (docs: {api}/docs)"
     if settings.async_embeddings:
-        yield f"  Flower  {_url(settings.flower_host, settings.flower_port)}"
+        yield f"  Flower  {url_of(settings.flower_host, settings.flower_port)}"
     if not keyed:
         yield "  Keys    none: open to everybody on this machine (`aiml keys create` ends that)"
     yield f"  Data    {folder}"
@@ -38,8 +38,3 @@ def lines(settings: Settings, folder: Path, seconds: float, *, keyed: bool) -> I
     if key:
         yield "\n(MEMORY_API_KEY is to be one of your keys; `aiml keys create` makes one.)"
     yield "\nCtrl-C stops everything. `aiml watch`, in another terminal, shows how it is."
-
-
-def _url(host: str, port: int) -> str:
-    name = reachable(host)
-    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"

@@ -44,6 +44,12 @@ def reachable(host: str) -> str:
     return EVERYWHERE.get(host, host)
 
 
+def url_of(host: str, port: int) -> str:
+    """The URL to reach a server at that listens on `host`."""
+    name = reachable(host)
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
 def _asked(settings: Settings, target: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(
         reachable(settings.api_host), settings.api_port, timeout=REQUEST_SECONDS

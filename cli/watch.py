@@ -15,7 +15,7 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 
-from cli.readiness import reachable
+from cli.readiness import url_of
 from cli.watching.counts import History
 from cli.watching.figures import REMEMBERED_SECONDS, figures
 from cli.watching.findings import Finding, findings
@@ -160,16 +160,7 @@ def own(settings: Settings) -> list[Address]:
         places.append(("worker", settings.metrics_host, settings.worker_metrics_port))
         places.append(("beat", settings.metrics_host, settings.beat_metrics_port))
     # Port 0 is any that is free, and nobody here knows which.
-    return [
-        Address(part, page_url(f"http://{bracketed(reachable(host))}:{port}"))
-        for part, host, port in places
-        if port
-    ]
-
-
-def bracketed(host: str) -> str:
-    """A host as it stands in a URL."""
-    return f"[{host}]" if ":" in host else host
+    return [Address(part, page_url(url_of(host, port))) for part, host, port in places if port]
 
 
 def page_url(given: str) -> str:

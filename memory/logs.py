@@ -9,14 +9,11 @@ import structlog
 from memory.tracing import name_span
 
 
-def configure_logging(level: str, process: str, *, traced: bool = False) -> None:
-    """Send structlog's and the standard library's records to stderr, `process` named in each.
-
-    With `traced`, the ids of the span at work are, too.
-    """
+def configure_logging(level: str, process: str) -> None:
+    """Send structlog's and the standard library's records to stderr, `process` named in each."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
-        *([name_span] if traced else []),
+        name_span,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -8,7 +8,6 @@ import time
 import uuid
 from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from types import TracebackType
 
 import structlog
@@ -22,6 +21,7 @@ from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from memory.tracing import NOTHING, Attributes, Kind, Origin, Span
+from memory.version import VERSION
 
 # So many of a group's others it is linked with.
 MOST_LINKS = 100
@@ -90,7 +90,7 @@ class Telemetry:
         self._provider = TracerProvider(resource=resource(service), shutdown_on_exit=False)
         sender = Sender(OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces"))
         self._provider.add_span_processor(BatchSpanProcessor(sender))
-        self._tracer = self._provider.get_tracer("ai-memory-layer", version("ai-memory-layer"))
+        self._tracer = self._provider.get_tracer("ai-memory-layer", VERSION)
         self._carrier = TraceContextTextMapPropagator()
 
     def begin(
@@ -196,7 +196,7 @@ def resource(service: str) -> Resource:
     ours: dict[str, str | int] = {
         "service.name": service,
         "service.namespace": "ai-memory-layer",
-        "service.version": version("ai-memory-layer"),
+        "service.version": VERSION,
         "service.instance.id": str(uuid.uuid4()),
         "host.name": socket.gethostname(),
         "process.pid": os.getpid(),

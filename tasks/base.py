@@ -41,9 +41,7 @@ class Task(celery.Task):  # type: ignore[misc]
 def log_as_the_service_does(**_: Any) -> None:
     """Take the place of Celery's own logging."""
     process = "beat" if "beat" in sys.argv else "worker"
-    settings = celery.current_app.resources.settings
-    traced = bool(settings.otel_exporter_otlp_endpoint)
-    configure_logging(settings.log_level, process, traced=traced)
+    configure_logging(celery.current_app.resources.settings.log_level, process)
 
 
 @worker_process_init.connect

@@ -5,13 +5,14 @@ from typing import Any, ClassVar
 
 import celery
 from celery.signals import beat_init, setup_logging
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Gauge
 from redbeat.schedulers import RedBeatScheduler
 
 from beat_schedule import beat_schedule
 from memory import tracing
 from memory.settings import Settings
 from tasks.exposing import describe_process, serve_metrics
+from tasks.metrics import counter
 from tasks.tracing import about
 
 
@@ -28,11 +29,10 @@ class BeatMetrics:
             "When it looked at its schedule last.",
             registry=self.registry,
         )
-        self.sent = Counter(
-            "beat_tasks_sent_total", "Tasks it has sent.", ["task"], registry=self.registry
+        tasks = [entry["task"] for entry in beat_schedule(settings).values()]
+        self.sent = counter(
+            self.registry, "beat_tasks_sent_total", "Tasks it has sent.", task=tasks
         )
-        for entry in beat_schedule(settings).values():
-            self.sent.labels(entry["task"])
         describe_process(self.registry, settings)
 
 

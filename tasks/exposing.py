@@ -5,7 +5,6 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from wsgiref.simple_server import WSGIServer
 
@@ -18,12 +17,11 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from memory.settings import Settings
+from memory.version import VERSION
 
 log = structlog.get_logger(__name__)
 
 SHARED = "aiml-worker-metrics-"
-# Read once: to look it up takes half a millisecond.
-VERSION = version("ai-memory-layer")
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 

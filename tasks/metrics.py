@@ -32,15 +32,23 @@ def timed(histogram: Histogram) -> Iterator[None]:
     histogram.observe(time.perf_counter() - began)
 
 
-class WorkMetrics:
-    """The metrics of the processes of a worker, or of an API that does the work itself.
+def counter(
+    registry: CollectorRegistry, name: str, meaning: str, **labels: Iterable[str]
+) -> Counter:
+    """A counter with all its series, by the values of its labels, there from the start.
 
-    Series that an alert looks at are there from the start: a counter that is born at 1 has never
-    risen.
+    An alert looks at rises, and one that is born at 1 has never risen.
     """
+    made = Counter(name, meaning, list(labels), registry=registry)
+    for values in itertools.product(*labels.values()):
+        made.labels(*values)
+    return made
+
+
+class WorkMetrics:
+    """The metrics of the processes of a worker, or of an API that does the work itself."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
         self._models: set[tuple[str, str, str]] = set()
         self.embedding_seconds = Histogram(
             "embedding_generation_duration_seconds",
@@ -57,38 +65,41 @@ class WorkMetrics:
             buckets=LAG_SECONDS,
             registry=registry,
         )
-        self.not_embedded = self._counter(
+        self.not_embedded = counter(
+            registry,
             "messages_embedding_failed_total",
             "Messages that could not be embedded: put off, or given up.",
             outcome=("put_off", "given_up"),
         )
-        self.jobs_ended = self._counter(
+        self.jobs_ended = counter(
+            registry,
             "jobs_ended_total",
             "Slices of jobs that ended a job, or put it off.",
             kind=get_args(JobKind),
             outcome=JOB_OUTCOMES,
         )
-        self.retention = self._counter(
+        self.retention = counter(
+            registry,
             "retention_messages_total",
             "Messages that retention has archived or deleted.",
             action=("archived", "deleted"),
         )
-        self._add_states()
+        self._add_states(registry)
 
-    def _add_states(self) -> None:
+    def _add_states(self, registry: CollectorRegistry) -> None:
         self.breaker_state = Gauge(
             "embedding_breaker_state",
             "The circuit breaker before a provider: 0 closed, 1 trying again, 2 open.",
             ["provider"],
             multiprocess_mode="livemax",
-            registry=self._registry,
+            registry=registry,
         )
         self.model = Gauge(
             "memory_model_info",
             "1, of a model that this process embeds with; 0, of one that it has embedded with.",
             ["model", "provider", "dimensions"],
             multiprocess_mode="livemax",
-            registry=self._registry,
+            registry=registry,
         )
 
     def note_embedded(self, lags: Sequence[float]) -> None:
@@ -107,9 +118,3 @@ class WorkMetrics:
     def show_breaker(self, provider: str, state: int) -> None:
         """The breaker before `provider` is in this state: 0 closed, 1 trying again, 2 open."""
         self.breaker_state.labels(provider).set(state)
-
-    def _counter(self, name: str, meaning: str, **labels: tuple[str, ...]) -> Counter:
-        counter = Counter(name, meaning, list(labels), registry=self._registry)
-        for values in itertools.product(*labels.values()):
-            counter.labels(*values)
-        return counter

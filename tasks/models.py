@@ -12,7 +12,7 @@ from db.queries.models import wanted_models
 from memory.embedding.protocol import Embedder
 from memory.embedding.recipes import StoredModel, configured
 from memory.embedding.remote import RemoteEmbedder
-from memory.embedding.select import create_embedder, embedder_of
+from memory.embedding.select import create_embedder, embedder_of, recipe_for
 from memory.errors import EmbeddingSetupError, EmbeddingUnavailableError
 from memory.settings import Settings
 from tasks.metrics import WorkMetrics
@@ -106,9 +106,8 @@ class Models:
         self._checked = True
 
     def _labels(self, model: StoredModel) -> tuple[str, str, str]:
-        wished = configured(self._settings)
-        own = None if model.is_made_by(wished) else model.recipe
-        return model.name, (own or wished).provider, str(model.dimensions)
+        provider = recipe_for(self._settings, model).provider
+        return model.name, provider, str(model.dimensions)
 
     def _let_go(self, wanted: Sequence[StoredModel]) -> None:
         ids = {model.id for model in wanted}

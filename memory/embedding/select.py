@@ -53,7 +53,7 @@ def embedder_of(settings: Settings, model: StoredModel) -> Embedder:
     Asks a provider for nothing but the dimensions that only it knows. Raises
     `EmbeddingSetupError`, naming the model, when it cannot be made here.
     """
-    recipe = _recipe_for(model, configured(settings))
+    recipe = recipe_for(settings, model)
     try:
         embedder = create_embedder(recipe.applied_to(settings))
     except EmbeddingSetupError as error:
@@ -77,7 +77,9 @@ def check_recipe(settings: Settings, recipe: Recipe) -> None:
         create_embedder(recipe.applied_to(settings))
 
 
-def _recipe_for(model: StoredModel, wished: Recipe) -> Recipe:
+def recipe_for(settings: Settings, model: StoredModel) -> Recipe:
+    """How a stored model is made here: as configured if that is it, else by its own recipe."""
+    wished = configured(settings)
     own = model.recipe or wished
     if not model.is_made_by(wished):
         return own
