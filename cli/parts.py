@@ -14,7 +14,7 @@ from cli.servers import connection, database
 from db.migrating import migrate as migrate_schema
 from memory.errors import SettingsError
 from memory.queues import served_queues
-from memory.settings import Settings, load_settings, variable
+from memory.settings import Settings, file_variable, load_settings, variable
 
 
 @click.command()
@@ -69,8 +69,10 @@ def beat() -> None:
 
 def celery_app(settings: Settings) -> Any:
     """The Celery application, which reads its settings from the environment when imported."""
-    os.environ[variable("database_url")] = settings.database_url
-    os.environ[variable("redis_url")] = settings.redis_url
+    for field in ("database_url", "redis_url"):
+        # What was read from a file would be given twice.
+        os.environ.pop(file_variable(field), None)
+        os.environ[variable(field)] = getattr(settings, field)
     return import_module("tasks.celery").app
 
 

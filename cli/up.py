@@ -20,7 +20,7 @@ from cli.readiness import API_ANSWERS_SECONDS, flower_listens, not_ready_because
 from cli.records import port_is_free, secret
 from cli.supervisor import Supervisor
 from cli.valkey import EmbeddedValkey
-from memory.settings import Settings, load_settings, variable
+from memory.settings import Settings, file_variable, load_settings, variable
 
 ORPHAN_SECONDS = 5.0
 WORKER_STOP_SECONDS = 30.0
@@ -124,7 +124,9 @@ class Service:
             self._supervisor.add(self._program(name))
 
     def _program(self, name: str) -> Program:
-        inherited = dict(os.environ)
+        # Parts get the URLs themselves; a file that holds one of them would give it twice.
+        files = {file_variable("database_url"), file_variable("redis_url")}
+        inherited = {key: value for key, value in os.environ.items() if key not in files}
         if not self.settings.database_url:
             # They are about some other server: PGSSLMODE, say, would keep us from our own.
             inherited = {key: value for key, value in inherited.items() if key[:2] != "PG"}

@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from memory.messages import Role
-from memory.settings import MessageLimit, Settings, Share, WholeDays, split_list
+from memory.settings import Settings, split_list
+from memory.values import MessageLimit, Share, WholeDays
 
 AgeFrom = Literal["ingested", "created"]
 Action = Literal["archive", "delete"]

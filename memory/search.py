@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from memory.messages import WITHOUT_NUL, ConversationId, Metadata, Role, Share, TenantId
 from memory.rerank.protocol import RerankerName
-from memory.settings import Days, Weight
+from memory.values import Days, Weight
 
 Mode = Literal["hybrid", "semantic", "lexical"]
 Leg = Literal["semantic", "lexical"]

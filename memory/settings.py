@@ -2,23 +2,34 @@
 
 import difflib
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, get_args, get_type_hints
+from typing import Annotated, Literal
 
-import dotenv
 import msgspec
 import platformdirs
 from msgspec import Meta
 
 from memory.addresses import check_networks
 from memory.errors import SettingsError
+from memory.given import FILE, gather, with_secrets, wrong_field
 from memory.lexical.languages import Language
 from memory.limits import read_limits
 from memory.queues import served_queues
 from memory.rerank.protocol import RerankerName
 from memory.urls import check_collector, check_origins, postgres_url, redis_url
+from memory.values import (
+    Days,
+    MessageLimit,
+    Port,
+    Positive,
+    Roles,
+    Seconds,
+    Share,
+    Tenants,
+    Weight,
+    WholeDays,
+)
 
 PREFIX = "MEMORY_"
 # Named by a standard, not by us.
@@ -45,9 +56,6 @@ LIMITS = (
     "auth_failure_limit",
 )
 
-ROLE = "(user|assistant|system|tool)"
-TENANT = "[A-Za-z0-9_.-]{1,64}"
-
 IMPORTANCE_WEIGHTS = (
     "importance_w_role",
     "importance_w_content",
@@ -56,16 +64,6 @@ IMPORTANCE_WEIGHTS = (
 )
 
 Provider = Literal["onnx", "sentence_transformer", "google_gemini", "openai", "mock"]
-Weight = Annotated[float, Meta(ge=0, le=1000)]
-Days = Annotated[float, Meta(gt=0, le=100_000)]
-WholeDays = Annotated[int, Meta(ge=1, le=100_000)]
-MessageLimit = Annotated[int, Meta(ge=1, le=10**12)]
-Positive = Annotated[int, Meta(ge=1)]
-Roles = Annotated[str, Meta(pattern=rf"^({ROLE}(\s*,\s*{ROLE})*)?$")]
-Tenants = Annotated[str, Meta(pattern=rf"^(\*|{TENANT}(\s*,\s*{TENANT})*)$")]
-Seconds = Annotated[float, Meta(gt=0)]
-Share = Annotated[float, Meta(ge=0, le=1)]
-Port = Annotated[int, Meta(ge=0, le=65535)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -175,6 +173,11 @@ def variable(field: str) -> str:
     return field.upper() if field in STANDARD else PREFIX + field.upper()
 
 
+def file_variable(field: str) -> str:
+    """The environment variable that names a file with the value of a field of `SECRETS`."""
+    return variable(field) + FILE
+
+
 def load_settings(
     environ: Mapping[str, str] | None = None, dotenv_file: Path | None = None
 ) -> Settings:
@@ -183,12 +186,15 @@ def load_settings(
     Raises `SettingsError`, naming the variable, when a value is not what the setting takes.
     """
     given = _given(os.environ if environ is None else environ, dotenv_file or Path(".env"))
+    given = with_secrets(given, _secrets())
     known = {variable(field): field for field in Settings.__struct_fields__}
     values = {known[name]: value for name, value in given.items() if name in known}
     try:
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(_explain(error, values)) from None
+        field, takes = wrong_field(error, Settings)
+        shown = "(secret)" if field in SECRETS else repr(values.get(field, ""))
+        raise SettingsError(f"{variable(field)}={shown}: {takes}") from None
     _check(settings)
     return msgspec.structs.replace(
         settings,
@@ -202,20 +208,20 @@ def unknown_settings(environ: Mapping[str, str] | None = None) -> dict[str, str 
     """`MEMORY_*` names that no setting has, each with the nearest known name or None."""
     given = _given(os.environ if environ is None else environ, Path(".env"))
     known = [variable(field) for field in Settings.__struct_fields__]
+    known += [file_variable(field) for field in SECRETS]
     unknown = sorted(given.keys() - known)
     return {name: next(iter(difflib.get_close_matches(name, known, n=1)), None) for name in unknown}
 
 
 def _given(environ: Mapping[str, str], dotenv_file: Path) -> dict[str, str]:
-    merged = {**dotenv.dotenv_values(dotenv_file), **environ}
-    standard = {variable(field) for field in STANDARD}
+    standard = {name for field in STANDARD for name in (variable(field), file_variable(field))}
+    merged = gather(environ, dotenv_file, PREFIX, standard, _secrets())
     off = {variable(field) for field in EMPTY_IS_A_VALUE}
-    stripped = {
-        key.upper(): value.strip()
-        for key, value in merged.items()
-        if (key.startswith(PREFIX) or key in standard) and value is not None
-    }
-    return {key: value for key, value in stripped.items() if value or key in off}
+    return {name: value for name, value in merged.items() if value or name in off}
+
+
+def _secrets() -> list[str]:
+    return sorted(variable(field) for field in SECRETS)
 
 
 def _check(settings: Settings) -> None:
@@ -234,12 +240,3 @@ def _check(settings: Settings) -> None:
     user, _, password = settings.flower_auth.partition(":")
     if settings.flower_auth and not (user and password and settings.flower_auth.isascii()):
         raise SettingsError(f"{variable('flower_auth')}=(secret): expected user:password, in ASCII")
-
-
-def _explain(error: msgspec.ValidationError, values: Mapping[str, str]) -> str:
-    message, _, path = str(error).partition(" - at `$.")
-    field = re.sub(r"\W.*", "", path)
-    shown = "(secret)" if field in SECRETS else repr(values.get(field, ""))
-    if message.startswith("Invalid enum value"):
-        message = f"expected one of {', '.join(get_args(get_type_hints(Settings)[field]))}"
-    return f"{variable(field)}={shown}: {message}"

@@ -4,7 +4,8 @@ import msgspec
 
 from memory.errors import InvalidFieldError
 from memory.lexical.languages import Language
-from memory.settings import IMPORTANCE_WEIGHTS, Days, Settings, Weight
+from memory.settings import IMPORTANCE_WEIGHTS, Settings
+from memory.values import Days, Weight
 
 
 class TenantSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

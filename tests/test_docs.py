@@ -14,7 +14,7 @@ import pytest
 from pytest_celery import CeleryTestWorker
 
 from cli.main import main
-from memory.settings import Settings, load_settings, variable
+from memory.settings import SECRETS, Settings, load_settings, variable
 from tests.processes import wait_until
 
 ROOT = Path(__file__).parent.parent
@@ -38,6 +38,12 @@ def test_every_setting_stands_in_the_table_with_its_default() -> None:
     for name, default in defaults().items():
         if default:
             assert rows[name] == f"`{default}`", name
+
+
+def test_every_secret_is_named_that_may_stand_in_a_file() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    (said,) = re.findall(r"This goes for (.*?)\. Blanks", page, re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", said)) == set(map(variable, SECRETS))
 
 
 def test_the_example_has_every_setting_with_its_default(tmp_path: Path) -> None:

@@ -228,10 +228,11 @@ def test_without_a_queue_the_api_is_all(start: Start) -> None:
     assert up.end(signal.SIGTERM) == 0
 
 
-def test_own_servers_are_used(start: Start, database: str, valkey: object) -> None:
+def test_own_servers_are_used(start: Start, database: str, valkey: object, place: Path) -> None:
+    (place / "database_url").write_text(f"{database}\n")
     up = start(
         MEMORY_EMBEDDING_PROVIDER="mock",
-        MEMORY_DATABASE_URL=database,
+        MEMORY_DATABASE_URL_FILE=str(place / "database_url"),
         MEMORY_REDIS_URL=valkey.url,  # type: ignore[attr-defined]
     )
     up.wait_ready()

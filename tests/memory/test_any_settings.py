@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memory.errors import SettingsError
-from memory.settings import PREFIX, SECRETS, Settings, load_settings, unknown_settings, variable
+from memory.settings import (
+    PREFIX,
+    SECRETS,
+    Settings,
+    file_variable,
+    load_settings,
+    unknown_settings,
+    variable,
+)
 
 # As an environment can have them: no NUL, and surrogates for bytes that are no UTF-8.
 TEXT = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=[]), max_size=30)
@@ -59,6 +67,7 @@ def test_no_secret_is_told(field: str, secret: str) -> None:
 def test_any_other_name_is_only_told(names: dict[str, str]) -> None:
     unknown = unknown_settings(names)
     known = {variable(field) for field in Settings.__struct_fields__}
+    known |= {file_variable(field) for field in SECRETS}
     assert not known & unknown.keys()
     assert all(nearest is None or nearest in known for nearest in unknown.values())
 
