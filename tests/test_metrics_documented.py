@@ -4,7 +4,6 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-import httpx
 import msgspec
 import pytest
 from celery import Celery
@@ -16,6 +15,7 @@ from memory.settings import Settings
 from tasks.configuration import celery_configuration
 from tasks.sending import send_again
 from tests.conftest import message, serving
+from tests.metrics_pages import own_page
 from tests.processes import ProcessContainer, wait_until
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "monitoring.md"
@@ -55,13 +55,6 @@ def shown(page: str) -> Shown:
         if not name.startswith("process_") and family.samples:
             found[name] = labels - ({"le"} if family.type == "histogram" else set())
     return found
-
-
-def own_page(process: ProcessContainer) -> str:
-    """What a process shows on a port of its own."""
-    wait_until(lambda: "metrics_served" in process.logs(), "it serves its metrics")
-    port = re.findall(r'"port": (\d+)', process.logs())[-1]
-    return httpx.get(f"http://127.0.0.1:{port}/metrics").text
 
 
 @pytest.fixture

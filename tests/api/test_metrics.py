@@ -15,14 +15,13 @@ from tests.api.answers import assert_problem
 from tests.api.outages import no_database
 from tests.api.redis_outages import OwnUser
 from tests.conftest import message, serving
+from tests.metrics_pages import series
 from tests.processes import wait_until
 
 
 def counts(api: httpx.Client) -> dict[str, float]:
     """The series of `/metrics`, by name and labels."""
-    lines = api.get("/metrics").text.splitlines()
-    pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-    return {name: float(value) for name, value in pairs}
+    return series(api.get("/metrics").text)
 
 
 def test_metrics_count_by_the_routes_template(api: httpx.Client) -> None:

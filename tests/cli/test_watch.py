@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import msgspec
@@ -25,6 +24,7 @@ from cli.watching.reading import Figures
 from memory.settings import Settings
 from tests.cli.conftest import free_port
 from tests.conftest import message
+from tests.metrics_pages import own_url
 from tests.processes import ProcessContainer, wait_until
 from tests.workers import environment
 
@@ -41,20 +41,13 @@ def url_of(api: httpx.Client) -> str:
     return str(api.base_url)
 
 
-def page_of(process: Any) -> str:
-    """Where a worker or a beat shows its metrics, as its log has it."""
-    wait_until(lambda: "metrics_served" in process.logs(), "the page is there")
-    (line,) = [line for line in process.logs().splitlines() if "metrics_served" in line][-1:]
-    return f"http://127.0.0.1:{json.loads(line)['port']}/metrics"
-
-
 @pytest.fixture
 def whole(api: httpx.Client, worker: CeleryTestWorker, beat: ProcessContainer) -> Readings:
     """Readings of a whole service, of which the first is over."""
     addresses = [
         Address("api", str(api.base_url.join("/metrics"))),
-        Address("worker", page_of(worker)),
-        Address("beat", page_of(beat)),
+        Address("worker", own_url(worker)),
+        Address("beat", own_url(beat)),
     ]
     readings = Watch(addresses, "", QUICK).readings()
     next(readings)

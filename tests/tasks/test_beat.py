@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 import redis
@@ -23,6 +22,7 @@ from tasks.beat import Scheduler
 from tasks.configuration import celery_configuration
 from tasks.resources import Resources
 from tests.db.rows import add_message
+from tests.metrics_pages import own_page, series
 from tests.processes import ProcessContainer, wait_until
 from tests.workers import celery_process
 
@@ -226,12 +226,8 @@ def test_a_restart_makes_nothing_due(settings: Settings, broker: redis.Redis) ->
 
 def test_a_beat_shows_that_it_beats(beat: ProcessContainer) -> None:
     def found() -> dict[str, float]:
-        port = re.findall(r'"port": (\d+)', beat.logs())[-1]
-        lines = httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines()
-        pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-        return {name: float(value) for name, value in pairs}
+        return series(own_page(beat))
 
-    wait_until(lambda: "metrics_served" in beat.logs(), "it serves its metrics")
     swept = 'beat_tasks_sent_total{task="sweep_pending"}'
     wait_until(lambda: found()[swept] > 0, "it has sent a task")
     assert found()["beat_leader"] == 1

@@ -1,13 +1,11 @@
 """What a worker's processes count together, as Prometheus is shown it."""
 
 import os
-import re
 import signal
 import socket
 import tempfile
 from pathlib import Path
 
-import httpx
 import msgspec
 import psutil
 import pytest
@@ -23,6 +21,7 @@ from tasks.counting import is_late
 from tasks.exposing import FOLDER_VARIABLE, SHARED, share_values
 from tasks.sending import queue_depths, send_again, send_embedding
 from tests.db.rows import add_message
+from tests.metrics_pages import own_page, own_port, series
 from tests.processes import wait_until
 from tests.workers import celery_process
 
@@ -31,14 +30,7 @@ LOCK = text("lock table messages in access exclusive mode")
 
 def page(node: CeleryTestWorker) -> dict[str, float]:
     """The series of a worker's page, by name and labels."""
-    lines = httpx.get(f"http://127.0.0.1:{port_of(node)}/metrics").text.splitlines()
-    pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-    return {name: float(value) for name, value in pairs}
-
-
-def port_of(node: CeleryTestWorker) -> int:
-    """Where a worker serves its page."""
-    return int(re.findall(r'"port": (\d+)', node.logs())[-1])
+    return series(own_page(node))
 
 
 @pytest.fixture
@@ -102,7 +94,7 @@ def test_what_waits_is_counted_over_all_priorities(settings: Settings, app: Cele
 def test_a_second_worker_goes_on_without_the_port(
     worker: CeleryTestWorker, settings: Settings, tmp_path: Path
 ) -> None:
-    taken = msgspec.structs.replace(settings, worker_metrics_port=port_of(worker))
+    taken = msgspec.structs.replace(settings, worker_metrics_port=own_port(worker))
     second = celery_process(taken, tmp_path, "second", "worker", "-n", "second@%h")
     try:
         wait_until(lambda: " ready." in second.logs(), "the second is ready")
@@ -114,7 +106,7 @@ def test_a_second_worker_goes_on_without_the_port(
 def test_the_port_and_the_files_are_free_when_a_worker_was_killed(
     worker: CeleryTestWorker, settings: Settings, tmp_path: Path
 ) -> None:
-    port, pid = port_of(worker), int(worker.container.id)
+    port, pid = own_port(worker), int(worker.container.id)
     left = files_of(pid)
     assert left
     (child,) = psutil.Process(pid).children()
