@@ -17,6 +17,8 @@ from memory.version import VERSION
 
 Check = Literal["up", "down", "not_used", "not_checked"]
 
+RETRY_SECONDS = "1"
+
 log = structlog.get_logger(__name__)
 
 
@@ -80,13 +82,17 @@ async def readiness(runtime: NamedRuntime) -> Response[Readiness]:
         runtime.probes.latency_ms(), redis_check(runtime), embedding_check(runtime)
     )
     found = judge(runtime, "down" if latency is None else "up", redis, embedding)
-    return Response(found, status_code=503 if found.status == "unavailable" else 200)
+    if found.status != "unavailable":
+        return Response(found)
+    return Response(found, status_code=503, headers={"Retry-After": RETRY_SECONDS})
 
 
 def judge(runtime: Runtime, database: Check, redis: Check, embedding: Check) -> Readiness:
     """What the checks mean for traffic."""
     redis_counts = runtime.settings.require_redis_in_production
-    fatal = ["The database is down."] if database == "down" else []
+    fatal = ["The process is about to stop."] if runtime.leaving else []
+    if database == "down":
+        fatal.append("The database is down.")
     if database == "up" and not runtime.ready:
         fatal.append(runtime.obstacle)
     faults = (

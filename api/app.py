@@ -101,4 +101,6 @@ def create_app(settings: Settings | None = None) -> Gate:
     )
     parameters.learn(app)
     entrance = Entrance(settings, runtime.door, runtime.limiter)
-    return Gate(app, settings, metrics, entrance, runtime.failures, runtime.watch.end)
+    return Gate(
+        app, settings, metrics, entrance, runtime.failures, runtime.watch.end, runtime.turn_away
+    )

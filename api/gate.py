@@ -46,9 +46,11 @@ class Gate:
         entrance: Entrance,
         failures: Failures,
         end_streams: Callable[[], None],
+        turn_away: Callable[[], None],
     ) -> None:
         self._app = app
         self.end_streams = end_streams
+        self.turn_away = turn_away
         self._entrance = entrance
         self._failures = failures
         self._door = entrance.door
@@ -86,6 +88,9 @@ class Gate:
             await exchange.fail(problem)
         except TimeoutError:
             await exchange.fail(UnavailableError(f"No answer within {self._timeout:g} s."))
+        except asyncio.CancelledError:
+            # Nobody else does this to a request but a server whose time to stop is over.
+            await exchange.fail(UnavailableError("The process has stopped before this was done."))
         except Exception as error:
             log.error("gate_failed", reason=type(error).__name__, exc_info=error)
             await exchange.fail(problem_error(error))

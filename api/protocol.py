@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from api.admission import HEADERS_MAX_BYTES, URL_MAX_BYTES
 from api.browsers import browser_headers
@@ -23,11 +24,21 @@ READ_LEAST_BYTES = 256 * 1024
 OFFER = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
+class State(ServerState):
+    """What all connections of a server know."""
+
+    leaving = False
+    """Whether each answer is the last one of its connection."""
+
+
 class Protocol(HttpToolsProtocol):
     """uvicorn's protocol, with an end to what it reads before it knows what is asked.
 
-    And with an end to waiting for a caller who does not read the answer.
+    And with an end to waiting for a caller who does not read the answer, and one to the connection
+    that the caller is told of.
     """
+
+    server_state: State
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -75,6 +86,13 @@ class Protocol(HttpToolsProtocol):
         """All of a request is known but its body."""
         self._head_begun = False
         super().on_headers_complete()
+        if self.server_state.leaving:
+            self.cycle.keep_alive = False
+
+    def take_leave(self) -> None:
+        """Let the answer at hand be the last one; a connection without a request is left open."""
+        if self.cycle and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """All of a request has been read."""

@@ -55,6 +55,9 @@ FOLLOW_SECONDS = 2.0
 class Runtime:
     """What the handlers work with; opened when the process starts and closed when it ends."""
 
+    # Whether proxies are to send their requests elsewhere, for this process is to end.
+    leaving = False
+
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
@@ -139,6 +142,10 @@ class Runtime:
             for each in watching:
                 each.cancel()
             await self._stop()
+
+    def turn_away(self) -> None:
+        """From here on readiness says no; all is answered as before."""
+        self.leaving = True
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
         """Do `work` beside what comes next; at the end it is waited for."""

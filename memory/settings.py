@@ -88,6 +88,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     api_host: str = "127.0.0.1"
     api_port: Port = 8000
+    api_keep_alive_seconds: Seconds = 5.0
+    api_drain_seconds: Annotated[float, Meta(ge=0, le=3600)] = 0.0
+    api_stop_seconds: Seconds = 30.0
     api_keys: str = ""
     allowed_origins: str = ""
     request_max_bytes: Positive = 1_048_576
@@ -126,6 +129,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sweep_interval_seconds: Seconds = 15.0
     worker_concurrency: Positive = 1
     worker_queues: str = "embeddings,maintenance"
+    worker_stop_seconds: Seconds = 25.0
     flower_host: str = "127.0.0.1"
     flower_port: Port = 5555
     flower_auth: str = ""

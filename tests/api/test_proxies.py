@@ -28,6 +28,9 @@ class Mirror:
     def end_streams(self) -> None:
         """There are none."""
 
+    def turn_away(self) -> None:
+        """There is no proxy that asks."""
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             for _ in range(2):
