@@ -17,6 +17,7 @@ import pytest
 
 from bench.connection import Connection
 from memory.settings import Settings
+from tests.metrics_pages import series
 from tests.processes import ProcessContainer, wait_until
 from tests.workers import environment
 
@@ -24,6 +25,7 @@ AMOUNT = 60
 WINDOW_SECONDS = 3
 CLIENTS = 64
 SECONDS = 8.0
+TRIES = 3
 TARGET = "/v1/messages?tenant_id=acme"
 
 
@@ -86,10 +88,30 @@ def most_in_a_window(admitted: list[Answered]) -> int:
     return most
 
 
-async def test_all_clients_together_get_what_the_limit_allows(urls: list[str]) -> None:
+def judged_alone(urls: list[str]) -> float:
+    """How many requests were judged by one process alone, for Redis had not answered in 50 ms."""
+    pages = [httpx.get(f"{url}/metrics").text for url in urls]
+    return sum(series(page)["rate_limit_local_total"] for page in pages)
+
+
+async def answered_together(urls: list[str]) -> list[Answered]:
+    """What all clients are answered in `SECONDS`."""
     until = time.monotonic() + SECONDS
     asked = (ask_without_a_pause(urls[number % 2], until) for number in range(CLIENTS))
-    answers = [each for some in await asyncio.gather(*asked) for each in some]
+    return [each for some in await asyncio.gather(*asked) for each in some]
+
+
+async def test_all_clients_together_get_what_the_limit_allows(urls: list[str]) -> None:
+    for _ in range(TRIES):
+        before = judged_alone(urls)
+        answers = await answered_together(urls)
+        # On a machine that has other things to do Redis may be late, and then each process has the
+        # limit for itself for a moment: such a run says nothing of the two together.
+        if judged_alone(urls) == before:
+            break
+        await asyncio.sleep(WINDOW_SECONDS)
+    else:
+        pytest.fail(f"Redis was late in each of {TRIES} runs")
     statuses = Counter(each.status for each in answers)
     assert statuses.keys() == {200, 429}
     admitted = [each for each in answers if each.status == 200]
