@@ -35,6 +35,7 @@ from memory.errors import (
     EmbeddingSetupError,
     EmbeddingUnavailableError,
     MemoryLayerError,
+    MigrationError,
     SchemaOutdatedError,
 )
 from memory.rerank.protocol import Reranker, RerankerName
@@ -44,6 +45,14 @@ from tasks.resources import Resources
 
 log = structlog.get_logger(__name__)
 
+# At the start these are waited out.
+MAY_PASS = (
+    SchemaOutdatedError,
+    MigrationError,
+    EmbeddingUnavailableError,
+    SQLAlchemyError,
+    OSError,
+)
 RETRY_SECONDS = 1.0
 STOP_SECONDS = 10
 DATABASE_AWAY = "The database does not answer now."
@@ -122,7 +131,7 @@ class Runtime:
         try:
             await self.active.open()
             await self.door.follow()
-        except (SchemaOutdatedError, EmbeddingUnavailableError, SQLAlchemyError, OSError) as error:
+        except MAY_PASS as error:
             self._note(error)
         watching = [
             asyncio.create_task(self._watch_the_store()),

@@ -9,6 +9,8 @@ MemoryLayerError
 │   └── NotEmbeddedError            a task ends with messages that it could not embed
 ├── ModelMismatchError          the store's active model is another one
 ├── SchemaOutdatedError         the database's schema is older than this version needs
+├── VersionOutdatedError        the database's schema no longer serves a version as old as this
+├── MigrationError              the schema cannot be brought up to date now
 ├── InvalidFieldError           a field of a request has a value that it does not take
 ├── MessageNotFoundError
 ├── JobNotFoundError
@@ -71,6 +73,14 @@ class ModelMismatchError(MemoryLayerError):
 
 class SchemaOutdatedError(MemoryLayerError):
     """The database's schema is older than this version needs."""
+
+
+class VersionOutdatedError(MemoryLayerError):
+    """The database's schema no longer serves a version as old as this one."""
+
+
+class MigrationError(MemoryLayerError):
+    """The schema cannot be brought up to date now; the message says why."""
 
 
 class InvalidFieldError(MemoryLayerError):

@@ -10,6 +10,8 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
+# The oldest schema whose version of the code still works on this one: docs/upgrades.md.
+serves_from = ${repr(down_revision)}
 
 
 def upgrade() -> None:

@@ -15,12 +15,16 @@ from memory.errors import (
     ModelMismatchError,
     NotEmbeddedError,
     SchemaOutdatedError,
+    VersionOutdatedError,
 )
 from memory.logs import configure_logging
 from memory.queues import EMBEDDINGS
 from tasks.resources import Resources
 
 log = structlog.get_logger(__name__)
+
+# A worker that meets one of these must not serve the store.
+REFUSED = (EmbeddingSetupError, ModelMismatchError, SchemaOutdatedError, VersionOutdatedError)
 
 
 class Task(celery.Task):  # type: ignore[misc]
@@ -57,7 +61,7 @@ def warm_up(**_: Any) -> None:
         if EMBEDDINGS in celery.current_app.amqp.queues.consume_from:
             resources.models.embedder(model).embed(["warm"])
         log.info("worker_ready", model=model.name, model_id=model.id)
-    except (EmbeddingSetupError, ModelMismatchError, SchemaOutdatedError) as error:
+    except REFUSED as error:
         log.error("worker_refuses_to_start", reason=str(error))
         os.kill(os.getppid(), signal.SIGTERM)
     except Exception as error:

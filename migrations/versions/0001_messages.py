@@ -10,6 +10,7 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+serves_from = "0001"
 
 TENANT_TABLES = ("messages", "message_embeddings", "idempotency_keys")
 
@@ -23,13 +24,13 @@ begin
   foreach name in array array['memory_api', 'memory_worker'] loop
     begin
       if not exists (select from pg_roles where rolname = name) then
-        execute format('create role %I nologin nobypassrls', name);
+        execute 'create role ' || quote_ident(name) || ' nologin nobypassrls';
       end if;
     exception when duplicate_object or unique_violation then
       null;
     end;
     if not pg_has_role(current_user, name, 'member') then
-      execute format('grant %I to current_user', name);
+      execute 'grant ' || quote_ident(name) || ' to current_user';
     end if;
   end loop;
 end

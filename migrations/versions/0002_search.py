@@ -10,6 +10,7 @@ revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
+serves_from = "0002"
 
 # The words of the message before lie in a row of kind `context`; with that message they go.
 # Each search reads what waits to be sorted into the index: of PostgreSQL's 4 MB that took 4 ms.

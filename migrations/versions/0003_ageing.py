@@ -12,6 +12,7 @@ revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
+serves_from = "0003"
 
 # `markers` and `rarity` are what the content gives to importance, null until they are known.
 MESSAGES = """

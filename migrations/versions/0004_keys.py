@@ -12,6 +12,7 @@ revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
+serves_from = "0004"
 
 # Of a key there is its SHA-256 alone. `tenants` is null for all of them. Rows stay when their keys
 # have ended, so that the audit log's names can be resolved, and so that a store which had keys

@@ -108,9 +108,3 @@ def test_two_migrations_at_once_go_one_by_one(empty_database: str) -> None:
     assert not failures
     with migration_connection(empty_database) as connection:
         check_schema(connection)
-
-
-def test_a_migration_gives_up_on_a_lock_rather_than_stall_the_service(empty_database: str) -> None:
-    with migration_connection(empty_database) as connection:
-        assert connection.scalar(text("show lock_timeout")) == "5s"
-        assert connection.scalar(text("show statement_timeout")) == "10min"

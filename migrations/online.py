@@ -1,0 +1,71 @@
+"""What a migration of a store in use is made of: its limits, whom it serves, what takes long.
+
+The rules are in docs/upgrades.md.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from alembic import op
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+# Longer than this nobody waits behind a migration that waits for a table.
+LOCK_TIMEOUT = "1s"
+# What takes longer belongs into `unhurried`, or into a job.
+STATEMENT_TIMEOUT = "60s"
+
+SERVED = "serves versions of schema {revision} or later"
+SERVED_NOTE = text("select obj_description(to_regclass('alembic_version'), 'pg_class')")
+
+
+def served_note(scripts: ScriptDirectory, revision: str | None) -> str:
+    """The statement that notes, in the database, the oldest version which `revision` serves."""
+    if revision is None:
+        return "comment on table alembic_version is null"
+    oldest = scripts.get_revision(revision).module.serves_from
+    return f"comment on table alembic_version is '{SERVED.format(revision=oldest)}'"
+
+
+def oldest_served(connection: Connection) -> str | None:
+    """The schema of the oldest version that the database serves; None where nothing is noted."""
+    found = re.search(SERVED.format(revision=r"(\w+)"), connection.scalar(SERVED_NOTE) or "")
+    return found.group(1) if found else None
+
+
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """For statements that let others read and write however long they take: no time limit.
+
+    Each is a transaction of its own, so a migration has one such statement and nothing else; it
+    must do no harm when it is run twice.
+    """
+    with op.get_context().autocommit_block():
+        op.execute("set lock_timeout = 0")
+        op.execute("set statement_timeout = 0")
+        yield
+        op.execute(f"set lock_timeout = '{LOCK_TIMEOUT}'")
+        op.execute(f"set statement_timeout = '{STATEMENT_TIMEOUT}'")
+
+
+def build_index(name: str, on: str) -> None:
+    """Build the index `name` on what `on` says, while others write.
+
+    A build that was interrupted leaves an index that is not valid: what is there goes first.
+    """
+    with unhurried():
+        op.execute(f"drop index concurrently if exists {name}")
+        op.execute(f"create index concurrently {name} on {on}")
+
+
+def drop_index(name: str) -> None:
+    """Drop the index `name`, while others write."""
+    with unhurried():
+        op.execute(f"drop index concurrently if exists {name}")
+
+
+def validate_constraint(table: str, name: str) -> None:
+    """See that all rows obey a constraint that was added `not valid`, while others write."""
+    with unhurried():
+        op.execute(f"alter table {table} validate constraint {name}")
