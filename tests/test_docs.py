@@ -14,6 +14,7 @@ import pytest
 from pytest_celery import CeleryTestWorker
 
 from cli.main import main
+from db.migrating import known_revisions
 from memory.settings import SECRETS, Settings, load_settings, variable
 from tests.processes import wait_until
 
@@ -60,6 +61,12 @@ def test_every_endpoint_is_documented(api: httpx.Client) -> None:
     documented = set(re.findall(r"^\| `(\w+ /\S+)` \|", page, re.MULTILINE))
     served = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
     assert documented - {"GET /metrics"} == served
+
+
+def test_every_migration_is_documented() -> None:
+    page = (ROOT / "docs" / "upgrades.md").read_text()
+    rows = re.findall(r"^\| (\d{4}(?:, \d{4})*) \|", page, re.MULTILINE)
+    assert sorted(", ".join(rows).split(", ")) == known_revisions()[::-1]
 
 
 def test_every_command_is_documented() -> None:
