@@ -3,6 +3,7 @@
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from bench.panels import write
 from tests.grafana.programs import has_prometheus
 from tests.grafana.reading import Asked, dashboards, documented, queries
 from tests.grafana.watching import Prometheus
+from tests.kubernetes.manifests import adapter_query, adapter_rules
 from tests.processes import wait_until
 
 pytestmark = has_prometheus
@@ -50,6 +52,15 @@ def test_prometheus_knows_the_metrics_of_each_query(watch: Prometheus, asked: As
             known = set(watch.get("labels", **{"match[]": metric}))
             assert labels <= known
             assert known - {"__name__"} <= (documented(metric) or set())
+
+
+@pytest.mark.parametrize("rule", adapter_rules(), ids=lambda rule: rule["name"]["as"])
+def test_the_autoscaler_is_given_one_figure(watch: Prometheus, rule: dict[str, Any]) -> None:
+    (series,) = Asked("", rule["seriesQuery"].replace('namespace!=""', "")).metrics
+    for matchers in ('job="memory-api"', ""):
+        (found,) = watch.query(adapter_query(rule, series, matchers))
+        assert float(found["value"][1]) >= 0
+    assert watch.query(adapter_query(rule, series, 'namespace="another"')) == []
 
 
 def test_the_panels_can_be_drawn_without_grafana(watch: Prometheus, tmp_path: Path) -> None:
