@@ -10,7 +10,6 @@ from api.bodies import check_json, read
 from api.entry import ADMIN, enter, record
 from api.openapi import documented_body
 from api.runtime import NamedRuntime, Runtime
-from api.tenant_settings import checked
 from db.queries.audit import INSERT_RECORD
 from db.queries.policies import (
     DELETE_POLICY,
@@ -20,6 +19,7 @@ from db.queries.policies import (
     policy_of,
 )
 from db.sessions import tenant_transaction
+from memory.checks import checked_tenant
 from memory.retention import EffectivePolicy, RetentionPolicy, effective_policy
 
 PATH = "/v1/admin/tenants/{tenant_id:str}/policy"
@@ -41,7 +41,7 @@ async def get_policy(
     request: HttpRequest, runtime: NamedRuntime, tenant_id: Tenant
 ) -> PolicyAnswer:
     """The retention policy of a tenant; a null of its own is the deployment's."""
-    await enter(request, runtime, checked(tenant_id))
+    await enter(request, runtime, checked_tenant(tenant_id))
     async with tenant_transaction(runtime.engine, [tenant_id]) as connection:
         row = (await connection.execute(policy_of(tenant_id))).one_or_none()
     return answer(runtime, tenant_id, policy_from_row(row))
@@ -57,7 +57,7 @@ async def put_policy(
     """
     check_json(request)
     policy = read(POLICY, body)
-    await enter(request, runtime, checked(tenant_id))
+    await enter(request, runtime, checked_tenant(tenant_id))
     await store(request, runtime, tenant_id, policy)
     return answer(runtime, tenant_id, policy)
 
@@ -67,7 +67,7 @@ async def delete_policy(
     request: HttpRequest, runtime: NamedRuntime, tenant_id: Tenant
 ) -> PolicyAnswer:
     """Forget the policy of a tenant: the deployment's holds again."""
-    await enter(request, runtime, checked(tenant_id))
+    await enter(request, runtime, checked_tenant(tenant_id))
     await store(request, runtime, tenant_id, None)
     return answer(runtime, tenant_id, RetentionPolicy())
 

@@ -10,8 +10,7 @@ from api.bodies import check_json, read
 from api.entry import ADMIN, enter, record
 from api.openapi import documented_body
 from api.runtime import NamedRuntime, Runtime
-from memory.errors import InvalidFieldError
-from memory.messages import TenantId
+from memory.checks import checked_tenant
 from memory.tenants import Effective, TenantSettings
 
 PATH = "/v1/admin/tenants/{tenant_id:str}/settings"
@@ -33,7 +32,7 @@ async def get_settings(
     request: HttpRequest, runtime: NamedRuntime, tenant_id: Tenant
 ) -> SettingsAnswer:
     """The settings of a tenant; a null of its own is the deployment's."""
-    await enter(request, runtime, checked(tenant_id))
+    await enter(request, runtime, checked_tenant(tenant_id))
     return await settings_of(runtime, tenant_id)
 
 
@@ -47,7 +46,7 @@ async def put_settings(
     """
     check_json(request)
     settings = read(TENANT_SETTINGS, body)
-    await enter(request, runtime, checked(tenant_id))
+    await enter(request, runtime, checked_tenant(tenant_id))
     return await changed(request, runtime, tenant_id, settings)
 
 
@@ -56,7 +55,7 @@ async def delete_settings(
     request: HttpRequest, runtime: NamedRuntime, tenant_id: Tenant
 ) -> SettingsAnswer:
     """Forget what a tenant has set: the deployment's settings hold again."""
-    await enter(request, runtime, checked(tenant_id))
+    await enter(request, runtime, checked_tenant(tenant_id))
     return await changed(request, runtime, tenant_id, None)
 
 
@@ -77,11 +76,3 @@ async def settings_of(runtime: Runtime, tenant_id: str) -> SettingsAnswer:
         own=await runtime.tenants.own(tenant_id),
         effective=await runtime.tenants.effective(tenant_id),
     )
-
-
-def checked(tenant_id: str) -> str:
-    """`tenant_id`, if it can be one; else raises `InvalidFieldError`."""
-    try:
-        return msgspec.convert(tenant_id, TenantId)
-    except msgspec.ValidationError as error:
-        raise InvalidFieldError("tenant_id", str(error)) from None

@@ -106,9 +106,9 @@ def watch(settings: Settings, job: Job, job_id: UUID, *, here: bool) -> State:
 class Line:
     """A line that changes; where nobody looks on, a new line now and then."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, *, stderr: bool = False) -> None:
         self._title = title
-        self._console = Console(highlight=False, markup=False, soft_wrap=True)
+        self._console = Console(highlight=False, markup=False, soft_wrap=True, stderr=stderr)
         self._status = self._console.status(title)
         self._said_at = -LINE_SECONDS
 

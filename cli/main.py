@@ -19,6 +19,7 @@ COMMANDS = {
     "beat": "cli.parts:beat",
     "flower": "cli.flower:flower",
     "reindex": "cli.reindex:reindex",
+    "export": "cli.exporting:export",
     "import": "cli.importing:import_files",
     "embeddings": "cli.embeddings:embeddings",
     "keys": "cli.keys:keys",

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from memory.errors import InvalidFieldError
-from memory.messages import NewMessage
+from memory.messages import NewMessage, TenantId
 from memory.search import QUERIES_MAX_CHARS, QUERY_MAX_CHARS, SearchRequest
 
 METADATA_MAX_BYTES = 16_384
@@ -17,6 +17,14 @@ INTEGER_LIMIT = 2**63
 FLOAT_LIMIT = 2.0**53
 EARLIEST = datetime(1000, 1, 1, tzinfo=UTC)
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+
+
+def checked_tenant(tenant_id: str) -> str:
+    """`tenant_id`, if it can be one; else raises `InvalidFieldError`."""
+    try:
+        return msgspec.convert(tenant_id, TenantId)
+    except msgspec.ValidationError as error:
+        raise InvalidFieldError("tenant_id", str(error)) from None
 
 
 def check_message(message: NewMessage, content_max_chars: int) -> None:

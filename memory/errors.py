@@ -18,6 +18,7 @@ MemoryLayerError
 ├── ForeignTenantError          the caller's key is not for this tenant
 ├── StateConflictError          what is asked does not go with the state that a thing is in
 ├── ArchiveFileError            a file of messages cannot be written or read
+│   └── FileContentError            what the file holds cannot be taken
 ├── JobLostError                a job was cancelled, or taken over, under its runner
 ├── JobStepError                a step of a job failed; the job goes on later, or has failed
 └── IdempotencyError
@@ -122,6 +123,10 @@ class JobStepError(MemoryLayerError):
 
 class ArchiveFileError(MemoryLayerError):
     """A file of messages cannot be written or read; the message says which and why."""
+
+
+class FileContentError(ArchiveFileError):
+    """What a file of messages holds cannot be taken; the message says where and why."""
 
 
 class IdempotencyError(MemoryLayerError):

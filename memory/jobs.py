@@ -6,17 +6,23 @@ from uuid import UUID
 
 import msgspec
 
-from memory.errors import EmbeddingSetupError, StateConflictError
+from memory.errors import EmbeddingSetupError, FileContentError, StateConflictError
 
 JobKind = Literal[
-    "retention", "rescore", "embeddings_retry", "embeddings_migrate", "embeddings_drop"
+    "retention",
+    "rescore",
+    "embeddings_retry",
+    "embeddings_migrate",
+    "embeddings_drop",
+    "export",
+    "import",
 ]
 JobState = Literal["queued", "running", "completed", "failed", "cancelled"]
 
 # Stands in the place of a tenant where a job is about all of them; no tenant can be called so.
 ALL_TENANTS = "*"
 # What a job fails with at once: another try would end in the same way.
-HOPELESS = (EmbeddingSetupError, StateConflictError)
+HOPELESS = (EmbeddingSetupError, FileContentError, StateConflictError)
 ENDED: frozenset[JobState] = frozenset({"completed", "failed", "cancelled"})
 
 

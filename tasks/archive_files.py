@@ -1,66 +1,51 @@
-"""The files in which deletion leaves what it takes: compressed JSON lines, for `aiml import`."""
+"""Files of messages on the disk: what deletion leaves behind, and exports, for `aiml import`."""
 
 import gzip
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 from uuid import UUID
 
-import msgspec
-
 from memory.errors import ArchiveFileError
-from memory.messages import ConversationId, Role, Share, TenantId
+from memory.version import VERSION as SERVICE
+from tasks.file_format import FORMAT, VERSION, ArchivedMessage, Header, Line, LineReader, Written
+from tasks.file_packing import Unpacker
 
-FORMAT = "ai-memory-layer/messages"
-VERSION = 1
-
-
-class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """The first line of a file: what the others are."""
-
-    format: str
-    version: int
+READ_BYTES = 256 * 1024
+LINE_MAX_BYTES = 32 << 20
+UNFINISHED = ".unfinished"
 
 
-class ArchivedMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A message as a line of a file: all that cannot be made again."""
-
-    id: UUID
-    tenant_id: TenantId
-    conversation_id: ConversationId
-    role: Role
-    content: str
-    created_at: datetime
-    metadata: dict[str, Any] = {}
-    importance_score: Share = 0.5
-    importance_override: Share | None = None
-    pinned: bool = False
-    ingested_at: datetime | None = None
-    archived_at: datetime | None = None
-
-
-def write_file(path: Path, messages: Iterable[ArchivedMessage]) -> None:
-    """Write `messages` to `path`, whole and on the disk, or not at all.
+def write_file(path: Path, messages: Iterable[ArchivedMessage], tenant_id: str) -> None:
+    """Write deleted `messages` of a tenant to `path`, whole and on the disk, or not at all.
 
     For the user of this process alone. Raises `ArchiveFileError` when it cannot be written.
     """
-    encode = msgspec.json.Encoder().encode
+    written = Written()
+    header = Header(format=FORMAT, version=VERSION, tenant_id=tenant_id, service=SERVICE)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".unfinished")
+        unfinished = path.with_suffix(UNFINISHED)
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as raw:
             with gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as file:
-                for line in (Header(format=FORMAT, version=VERSION), *messages):
-                    file.write(encode(line) + b"\n")
-            raw.flush()
-            os.fsync(raw.fileno())
-        unfinished.replace(path)
-        sync_folder(path.parent)
+                file.write(written.lines(header))
+                for message in messages:
+                    file.write(written.lines(message))
+                file.write(written.end())
+            put_in_place(raw, unfinished, path)
     except OSError as error:
         raise ArchiveFileError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def put_in_place(file: BinaryIO, unfinished: Path, path: Path) -> None:
+    """Have all of an open file on the disk, and then under the name `path`."""
+    file.flush()
+    os.fsync(file.fileno())
+    unfinished.replace(path)
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -72,39 +57,53 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def read_file(path: Path) -> Iterator[ArchivedMessage]:
-    """The messages of a file, compressed or not.
+def read_file(path: Path, line_max: int = LINE_MAX_BYTES) -> Iterator[ArchivedMessage]:
+    """The messages of a whole file, compressed or not.
 
     Raises `ArchiveFileError`, naming the line, for what is not such a file.
     """
-    decode = msgspec.json.Decoder(ArchivedMessage).decode
-    opened = gzip.open if path.suffix == ".gz" else open
-    number = 0
-    try:
-        with opened(path, "rb") as file:
-            for number, line in enumerate(file, 1):
-                if number == 1:
-                    check_header(path, line)
-                elif line.strip():
-                    yield decode(line)
-    except (OSError, EOFError) as error:
-        raise ArchiveFileError(f"{path}, line {number + 1}, cannot be read: {error}") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ArchiveFileError(f"{path}, line {number}: {error}") from None
-    if number == 0:
-        raise ArchiveFileError(f"{path} is empty")
+    with open_file(path) as file:
+        reader = LineReader(str(path))
+        for thing in read_lines(file, reader, line_max):
+            if isinstance(thing, ArchivedMessage):
+                yield thing
 
 
-def check_header(path: Path, line: bytes) -> None:
-    """Raise `ArchiveFileError` when the file's first line is not that of this format."""
+def open_file(path: Path) -> BinaryIO:
+    """`path`, to be read; raises `ArchiveFileError`."""
     try:
-        header = msgspec.json.decode(line, type=Header)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        header = Header(format="", version=0)
-    if header.format != FORMAT:
-        raise ArchiveFileError(f"{path} is no file of messages: its first line is no header")
-    if header.version > VERSION:
-        raise ArchiveFileError(f"{path} is of version {header.version}, this knows {VERSION}")
+        return path.open("rb")
+    except OSError as error:
+        raise ArchiveFileError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def read_lines(
+    file: BinaryIO,
+    reader: LineReader,
+    line_max: int,
+    *,
+    incomplete: bool = False,
+    seen: Callable[[int], None] = lambda _: None,
+) -> Iterator[Line]:
+    """What the lines of `file` hold; `seen` is told of each step how many bytes it had.
+
+    Raises `ArchiveFileError`, naming the line, for what is not a whole file; `incomplete` takes
+    what there is of one without an end.
+    """
+    unpacker = Unpacker(reader.name, line_max)
+    try:
+        while data := file.read(READ_BYTES):
+            yield from filter(None, map(reader.read, unpacker.feed(data)))
+            seen(len(data))
+    except OSError as error:
+        raise ArchiveFileError(f"{reader.name} cannot be read: {error.strerror}") from None
+    try:
+        yield from filter(None, map(reader.read, unpacker.end()))
+    except ArchiveFileError:
+        # Cut off in the middle of a line.
+        if not incomplete:
+            raise
+    reader.finish(incomplete=incomplete)
 
 
 def file_name(folder: str, tenant_id: str, as_of: datetime, job_id: UUID, number: int) -> Path:

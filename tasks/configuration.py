@@ -32,6 +32,7 @@ TASK_MODULES = (
     "tasks.statistics",
     "tasks.moving",
     "tasks.dropping",
+    "tasks.transfers",
 )
 
 

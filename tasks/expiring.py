@@ -18,9 +18,10 @@ from db.queries.retention import (
 )
 from memory.retention import Due, chained
 from memory.retention_runs import FIRST, Counts, Place, Run
-from tasks.archive_files import ArchivedMessage, file_name, write_file
+from tasks.archive_files import file_name, write_file
 from tasks.archiving import archive, delete
 from tasks.due import count_window, policy_for, window_end
+from tasks.file_format import ArchivedMessage
 from tasks.indexing import analyser_of
 from tasks.jobs import Held
 from tasks.resources import Resources
@@ -124,7 +125,8 @@ class Slice:
         tenant_id = self.place.tenant
         if rows and folder:
             path = file_name(folder, tenant_id, self.run.as_of, self.held.id, number)
-            write_file(path, (ArchivedMessage(tenant_id=tenant_id, **row._mapping) for row in rows))
+            deleted = (ArchivedMessage(tenant_id=tenant_id, **row._mapping) for row in rows)
+            write_file(path, deleted, tenant_id)
         if rows:
             words = analyser_of(self.resources, self.connection, tenant_id)
             delete(self.connection, words, tenant_id, ids)

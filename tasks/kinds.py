@@ -11,6 +11,7 @@ from tasks.moving import migrate_step
 from tasks.rescoring import rescore_step, scheduled_rescoring
 from tasks.retention import expire_step, scheduled_run
 from tasks.retrying import retry_step
+from tasks.transfers import export_step, import_step
 
 STEPS: dict[JobKind, Step] = {
     "retention": expire_step,
@@ -18,6 +19,8 @@ STEPS: dict[JobKind, Step] = {
     "embeddings_retry": retry_step,
     "embeddings_migrate": migrate_step,
     "embeddings_drop": drop_step,
+    "export": export_step,
+    "import": import_step,
 }
 
 # A job of these is begun when its entry of the schedule is due.

@@ -18,6 +18,8 @@ TASK_OF: dict[JobKind, str] = {
     "embeddings_retry": "retry_failed_embeddings",
     "embeddings_migrate": "migrate_embeddings",
     "embeddings_drop": "drop_embeddings",
+    "export": "export_tenant",
+    "import": "import_tenant",
 }
 EVERYBODY = "all tenants"
 BEGINS = "begins"

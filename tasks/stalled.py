@@ -10,6 +10,7 @@ from tasks.base import Task
 from tasks.jobs import MAX_ATTEMPTS, progress
 from tasks.resources import Resources
 from tasks.sending import TASK_OF, send_again, send_job
+from tasks.transfers import purge_transfers
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +45,10 @@ def stalled_jobs(resources: Resources, grace: float = STALLED_GRACE_SECONDS) -> 
 
 @shared_task(name="purge_jobs", base=Task, bind=True)
 def purge_jobs(task: Task) -> str:
-    """Delete jobs that ended over 30 days ago, slice by slice until none is left."""
+    """Delete jobs that ended over 30 days ago, slice by slice until none is left.
+
+    And the files of exports and imports that are over a day old.
+    """
     purged = purge(task.resources)
     if purged == PURGE_AT_ONCE:
         send_again(task.app, task.name)
@@ -52,7 +56,8 @@ def purge_jobs(task: Task) -> str:
 
 
 def purge(resources: Resources) -> int:
-    """Delete a slice of them; how many there were."""
+    """Delete a slice of them; how many jobs there were."""
+    purge_transfers(resources)
     scope = {"days": KEEP_DAYS, "most": PURGE_AT_ONCE}
     with resources.engine.begin() as connection:
         return connection.execute(PURGE_JOBS, scope).rowcount

@@ -33,7 +33,11 @@ WINDOW = "tenant_id = :tenant_id and id > :after and (:upto is null or id <= :up
 AGED = (
     "archived_at is null and {free} and {age} < :archive_before and importance_score < :threshold"
 )
-DELETABLE = "archived_at < :delete_before and " + FREE
+# An archived message that was imported is as old here as its import.
+DELETABLE = (
+    "archived_at < :delete_before"
+    " and (restored_at is null or restored_at < :delete_before) and " + FREE
+)
 
 # What is put away of the rest: as many as there are beyond the limit, the least important first.
 OVERFLOW_ORDER = "order by importance_score, {age}, id"

@@ -15,8 +15,9 @@ from cli.main import main
 from memory.errors import ArchiveFileError
 from memory.retention_runs import Run
 from memory.settings import Settings
-from tasks.archive_files import ArchivedMessage, read_file, write_file
+from tasks.archive_files import read_file, write_file
 from tasks.embedding import claim, embed_claimed
+from tasks.file_format import ArchivedMessage
 from tasks.resources import Resources
 from tests.api.speaking import Speaker, contents
 from tests.contexts import at
@@ -81,9 +82,9 @@ def zipped(content: bytes) -> bytes:
     ("content", "said"),
     [
         (b"", "is empty"),
-        (b"not gzip", "cannot be read"),
+        (b"not gzip", "no header"),
         (zipped(b'{"id": 1}\n'), "no header"),
-        (zipped(HEADER.replace(b":1", b":2")), "version 2"),
+        (zipped(HEADER.replace(b":1", b":3")), "version 3"),
         (zipped(HEADER + b'{"id": 1}\n'), "line 2"),
         (zipped(HEADER + b"[" * 100_000), "line 2"),
         (zipped(HEADER + b'{"id": 1}\n')[:-6], "line"),
@@ -109,7 +110,7 @@ def test_a_message_that_cannot_be_stored_is_named(
     settings: Settings, tmp_path: Path, changes: dict[str, object], said: str
 ) -> None:
     file = tmp_path / "a.jsonl.gz"
-    write_file(file, [MESSAGE, msgspec.structs.replace(MESSAGE, **changes)])
+    write_file(file, [MESSAGE, msgspec.structs.replace(MESSAGE, **changes)], "acme")
     done = CliRunner().invoke(main, ["import", str(file)], env=environment(settings))
     assert done.exit_code == 2
     assert str(MESSAGE.id) in done.stderr
@@ -124,8 +125,8 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_file(file, broken())  # type: ignore[arg-type]
+        write_file(file, broken(), "acme")  # type: ignore[arg-type]
     assert not file.exists()
-    write_file(file, [MESSAGE])
+    write_file(file, [MESSAGE], "acme")
     assert list(read_file(file)) == [MESSAGE]
     assert file.stat().st_mode & 0o077 == 0
