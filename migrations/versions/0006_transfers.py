@@ -10,6 +10,7 @@ revision = "0006"
 down_revision = "0005"
 branch_labels = None
 depends_on = None
+serves_from = "0005"
 
 # A tenant has one of each kind.
 TRANSFERS = """
