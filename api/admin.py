@@ -47,6 +47,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["ready", "degraded", "unavailable"]
     database: Check
     redis: Check
+    broker: Check
     embedding: Check
     reasons: list[str]
 
@@ -78,16 +79,21 @@ async def health(runtime: NamedRuntime) -> Response[Health]:
 @get("/v1/admin/readiness", tags=["admin"])
 async def readiness(runtime: NamedRuntime) -> Response[Readiness]:
     """503 only when requests would fail; what merely makes them worse is `degraded`."""
-    latency, redis, embedding = await asyncio.gather(
-        runtime.probes.latency_ms(), redis_check(runtime), embedding_check(runtime)
+    latency, redis, broker, embedding = await asyncio.gather(
+        runtime.probes.latency_ms(),
+        redis_check(runtime),
+        broker_check(runtime),
+        embedding_check(runtime),
     )
-    found = judge(runtime, "down" if latency is None else "up", redis, embedding)
+    found = judge(runtime, "down" if latency is None else "up", redis, broker, embedding)
     if found.status != "unavailable":
         return Response(found)
     return Response(found, status_code=503, headers={"Retry-After": RETRY_SECONDS})
 
 
-def judge(runtime: Runtime, database: Check, redis: Check, embedding: Check) -> Readiness:
+def judge(
+    runtime: Runtime, database: Check, redis: Check, broker: Check, embedding: Check
+) -> Readiness:
     """What the checks mean for traffic."""
     redis_counts = runtime.settings.require_redis_in_production
     fatal = ["The process is about to stop."] if runtime.leaving else []
@@ -95,9 +101,7 @@ def judge(runtime: Runtime, database: Check, redis: Check, embedding: Check) -> 
         fatal.append("The database is down.")
     if database == "up" and not runtime.ready:
         fatal.append(runtime.obstacle)
-    faults = (
-        ["Redis is down: messages wait for the sweep to be embedded."] if redis == "down" else []
-    )
+    faults = silent_servers(runtime, redis, broker)
     if redis_counts:
         fatal, faults = fatal + faults, []
     if embedding == "down":
@@ -108,6 +112,7 @@ def judge(runtime: Runtime, database: Check, redis: Check, embedding: Check) -> 
         status="unavailable" if fatal else "degraded" if faults else "ready",
         database=database,
         redis=redis,
+        broker=broker,
         embedding=embedding,
         reasons=fatal + faults,
     )
@@ -118,6 +123,24 @@ async def redis_check(runtime: Runtime) -> Check:
     if runtime.redis is None:
         return "not_used"
     return "up" if await runtime.probes.redis() else "down"
+
+
+async def broker_check(runtime: Runtime) -> Check:
+    """Whether the broker answers, which is Redis where no other is set."""
+    if runtime.redis is None:
+        return "not_used"
+    return "up" if await runtime.probes.broker() else "down"
+
+
+def silent_servers(runtime: Runtime, redis: Check, broker: Check) -> list[str]:
+    """What it means that Redis or the broker is down."""
+    wait = "messages wait for the sweep to be embedded"
+    if not runtime.own_broker:
+        return [f"Redis is down: {wait}."] if redis == "down" else []
+    faults = [f"The broker is down: {wait}."] if broker == "down" else []
+    if redis == "down":
+        faults.append("Redis is down: beat sends nothing, and each process keeps its own limits.")
+    return faults
 
 
 async def embedding_check(runtime: Runtime) -> Check:

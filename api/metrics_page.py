@@ -99,7 +99,9 @@ async def metrics_page(runtime: NamedRuntime) -> Response[bytes]:
         probes.latency_ms(), probes.redis(), probes.gauges()
     )
     up = {"database": latency is not None} | ({"redis": redis} if runtime.redis else {})
-    parts = Parts(runtime, up, await probes.queues() if redis else {})
+    queues = await probes.queues() if redis or runtime.own_broker else {}
+    up |= {"broker": bool(queues)} if runtime.own_broker else {}
+    parts = Parts(runtime, up, queues)
     registries = (runtime.metrics.registry, parts, StoreGauges(gauges))
     # Some milliseconds, in which requests go on.
     content = await asyncio.to_thread(lambda: b"".join(map(generate_latest, registries)))

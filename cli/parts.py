@@ -68,12 +68,17 @@ def beat() -> None:
 
 
 def celery_app(settings: Settings) -> Any:
-    """The Celery application, which reads its settings from the environment when imported."""
+    """The Celery application, which reads its settings from the environment when imported.
+
+    Raises `SettingsError` when the broker does not let it in.
+    """
     for field in ("database_url", "redis_url"):
         # What was read from a file would be given twice.
         os.environ.pop(file_variable(field), None)
         os.environ[variable(field)] = getattr(settings, field)
-    return import_module("tasks.celery").app
+    app = import_module("tasks.celery").app
+    import_module("tasks.brokers").check_entry(app)
+    return app
 
 
 def with_broker() -> Settings:

@@ -17,7 +17,7 @@ from memory.lexical.languages import Language
 from memory.limits import read_limits
 from memory.queues import served_queues
 from memory.rerank.protocol import RerankerName
-from memory.urls import check_collector, check_origins, postgres_url, redis_url
+from memory.urls import broker_url, check_collector, check_origins, postgres_url, redis_url
 from memory.values import (
     Days,
     MessageLimit,
@@ -41,6 +41,7 @@ SECRETS = frozenset(
         "gemini_api_key",
         "openai_api_key",
         "redis_url",
+        "broker_url",
         "cache_url",
         "flower_auth",
         "otel_exporter_otlp_endpoint",
@@ -85,6 +86,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     database_max_overflow: Annotated[int, Meta(ge=0)] = 10
     sql_echo: bool = False
     redis_url: str = ""
+    broker_url: str = ""
 
     api_host: str = "127.0.0.1"
     api_port: Port = 8000
@@ -204,6 +206,7 @@ def load_settings(
         settings,
         database_url=settings.database_url and postgres_url(settings.database_url),
         redis_url=settings.redis_url and redis_url(settings.redis_url),
+        broker_url=settings.broker_url and broker_url(settings.broker_url),
         cache_url=settings.cache_url and redis_url(settings.cache_url, variable("cache_url")),
     )
 

@@ -7,6 +7,8 @@ from memory.errors import SettingsError
 
 SCHEMES = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+asyncpg"}
 REDIS_SCHEMES = {"redis", "rediss", "unix"}
+AMQP_SCHEMES = {"amqp", "amqps"}
+TLS_OPTIONS = {"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile"}
 HOST_AND_PORT = r"(\[[^\[\]]*\]|[^:\[\]]*)(:\d{1,5})?"
 
 ORIGIN = r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:]+\])(:\d{1,5})?"
@@ -48,6 +50,36 @@ def redis_url(url: str, source: str = "MEMORY_REDIS_URL") -> str:
     options = {"ssl_cert_reqs": "required", **dict(parse_qsl(query))}
     options["ssl_cert_reqs"] = options["ssl_cert_reqs"].removeprefix("CERT_").lower()
     return f"{scheme}://{place}?{urlencode(options, quote_via=quote, safe='/')}"
+
+
+def broker_url(url: str, source: str = "MEMORY_BROKER_URL") -> str:
+    """`url` for those who send tasks and work on them: that of a RabbitMQ, or of a Redis.
+
+    Over TLS the certificate is checked unless it says not. Raises `SettingsError`, naming `source`,
+    for anything else.
+    """
+    scheme, _, rest = url.partition("://")
+    if not is_amqp(url):
+        if scheme not in REDIS_SCHEMES:
+            expected = "amqp://user:password@host:5672/vhost or redis://:password@host:6379/0"
+            raise SettingsError(f"{source}: expected {expected}")
+        return redis_url(url, source)
+    place, _, query = rest.partition("?")
+    if not place.partition("/")[0].rpartition("@")[2] or not _has_good_port(place):
+        raise SettingsError(f"{source}: expected {scheme}://user:password@host:5672/vhost")
+    options = dict(parse_qsl(query))
+    known = TLS_OPTIONS if scheme == "amqps" else set()
+    if unknown := sorted(options.keys() - known):
+        raise SettingsError(f"{source}: {scheme}:// has no option {unknown[0]!r}")
+    if options.setdefault("ssl_cert_reqs", "required") not in {"required", "none"}:
+        raise SettingsError(f"{source}: ssl_cert_reqs is required or none")
+    written = "?" + urlencode(options, quote_via=quote, safe="/") if scheme == "amqps" else ""
+    return f"{scheme}://{place}{written}"
+
+
+def is_amqp(url: str) -> bool:
+    """Whether `url` is that of a RabbitMQ, by its scheme."""
+    return url.partition("://")[0] in AMQP_SCHEMES
 
 
 def check_origins(text: str, source: str) -> None:

@@ -2,17 +2,13 @@
 
 from typing import Any
 
-from kombu import Exchange, Queue
-from kombu.utils.url import parse_url
-
 from beat_schedule import beat_schedule
-from memory.queues import EMBEDDINGS, MAINTENANCE, QUEUES
+from memory.queues import EMBEDDINGS, MAINTENANCE
 from memory.settings import Settings
+from tasks.brokers import SOCKET_SECONDS, broker_configuration, queues, redis_tls
 
 # No task runs longer than this: long work is cut into slices that send themselves again.
 TASK_SECONDS = 60
-VISIBILITY_SECONDS = 120
-SOCKET_SECONDS = 5
 # A beat that was killed leaves its lock for so long, and the next looks for it once a loop: so it
 # takes over within the sum.
 BEAT_LOCK_SECONDS = 20
@@ -37,9 +33,10 @@ TASK_MODULES = (
 
 
 def celery_configuration(settings: Settings) -> dict[str, Any]:
-    """Celery's settings for the broker at `settings.redis_url`."""
+    """Celery's settings for the broker at `settings.broker_url`, or else `settings.redis_url`."""
+    url = settings.broker_url or settings.redis_url
     return {
-        **broker_configuration(settings.redis_url),
+        **broker_configuration(url),
         "task_ignore_result": True,
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
@@ -52,7 +49,7 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         # Named, so that Flower counts what waits in both, also before a worker serves them.
-        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
+        "task_queues": queues(url),
         "task_default_queue": MAINTENANCE,
         "task_routes": {
             "embed_messages": {"queue": EMBEDDINGS},
@@ -65,28 +62,6 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
     }
 
 
-def broker_configuration(url: str) -> dict[str, Any]:
-    """Celery's settings of the broker at `url`."""
-    return {
-        "broker_url": url,
-        # Celery reads it in the URL, Flower does not.
-        "broker_use_ssl": url.startswith("rediss://") and parse_url(url).get("ssl", False),
-        "broker_connection_retry_on_startup": True,
-        "broker_connection_max_retries": None,
-        "broker_connection_timeout": SOCKET_SECONDS,
-        "broker_transport_options": {
-            # A killed worker's tasks come back after this long, found within the interval.
-            "visibility_timeout": VISIBILITY_SECONDS,
-            "unacked_restore_interval": 10,
-            "unacked_restore_throttle": 1,
-            "socket_timeout": SOCKET_SECONDS,
-            "socket_connect_timeout": SOCKET_SECONDS,
-            "socket_keepalive": True,
-            "health_check_interval": 25,
-        },
-    }
-
-
 def beat_configuration(settings: Settings) -> dict[str, Any]:
     """Celery's settings of beat, which keeps its schedule at `settings.redis_url`."""
     return {
@@ -96,6 +71,8 @@ def beat_configuration(settings: Settings) -> dict[str, Any]:
         # Or Celery adds an entry to the schedule that looks after results, which are not kept.
         "result_expires": None,
         "redbeat_redis_url": settings.redis_url,
+        # Or RedBeat takes what is the broker's.
+        "redbeat_redis_use_ssl": redis_tls(settings.redis_url),
         "redbeat_redis_options": {
             "socket_timeout": SOCKET_SECONDS,
             "socket_connect_timeout": SOCKET_SECONDS,

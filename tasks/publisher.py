@@ -13,6 +13,7 @@ from celery import Celery
 from memory import tracing
 from memory.jobs import JobKind
 from memory.settings import Settings
+from tasks.brokers import publisher_configuration
 from tasks.configuration import celery_configuration
 from tasks.sending import queue_depths, send_embedding, send_job
 
@@ -36,8 +37,7 @@ class Publisher:
     def __init__(self, settings: Settings, dropped: Callable[[int], None]) -> None:
         self._app = Celery("memory-api", set_as_current=False)
         self._app.conf.update(celery_configuration(settings))
-        # Or kombu tries a refused connection again for seconds before it says so.
-        self._app.conf.broker_transport_options |= {"max_retries": 0}
+        self._app.conf.update(publisher_configuration(settings.broker_url or settings.redis_url))
         self._waiting: list[tuple[str, UUID, str, tracing.Origin]] = []
         self._wake = asyncio.Event()
         self._paused_until = 0.0

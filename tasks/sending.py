@@ -10,6 +10,7 @@ from kombu import Connection
 from memory import tracing
 from memory.jobs import ALL_TENANTS, JobKind
 from memory.queues import QUEUES
+from tasks.brokers import tries
 from tasks.tracing import about as span_of
 
 TASK_OF: dict[JobKind, str] = {
@@ -40,7 +41,7 @@ def send_embedding(
 
     `alone` names one message that failed before; `origins` are the spans that it is for, if not the
     one at work. Raises kombu's `OperationalError` when the broker cannot be reached; there is no
-    second try, for the sweep is one.
+    further try, for the sweep is one.
     """
     _send(
         app,
@@ -52,7 +53,7 @@ def send_embedding(
         },
         **shown_as(whose(messages) + (", tried before" if alone else "")),
         headers={"request_ids": list(request_ids)},
-        retry=False,
+        **tries(app.conf.broker_url),
     )
 
 
@@ -69,7 +70,7 @@ def send_job(
         kwargs={"tenant_id": tenant_id, "job_id": str(job_id)},
         **shown_as(f"{about}, {progress}, job {job_id}"),
         expires=JOB_EXPIRES_SECONDS,
-        retry=False,
+        **tries(app.conf.broker_url),
     )
 
 

@@ -1,0 +1,1 @@
+"""Another broker than one Redis."""
