@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Needs Python 3.11 or newer, a POSIX shell and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run watch test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance bench-watching bench-panels fuzz prometheus dashboards audit lock clean
+.PHONY: help run watch test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance bench-watching bench-panels fuzz prometheus rabbitmq dashboards audit lock clean
 
 VENV := .venv
 EXTRAS := .venv-extras
@@ -73,6 +73,7 @@ watch: $(VENV)/core.stamp ## show how the service is, live in the terminal, unti
 
 test: $(VENV)/dev.stamp ## the whole suite, on real servers, without torch (ARGS="-k word" for a part)
 	@$(MAKE) --no-print-directory prometheus || echo 'Tests of alerts and dashboards that need it are skipped.' >&2
+	@$(MAKE) --no-print-directory rabbitmq || echo 'Tests of RabbitMQ are skipped.' >&2
 	$(VENV)/bin/python -m pytest -m 'not extras' $(TOGETHER) $(ARGS)
 
 test-extras: $(EXTRAS)/dev.stamp ## the optional providers, in an environment of their own with torch
@@ -96,6 +97,7 @@ check: lint types coverage ## everything that must pass before a commit
 
 coverage: $(VENV)/dev.stamp ## the whole suite, with the lines it did not reach
 	@$(MAKE) --no-print-directory prometheus || echo 'Tests of alerts and dashboards that need it are skipped.' >&2
+	@$(MAKE) --no-print-directory rabbitmq || echo 'Tests of RabbitMQ are skipped.' >&2
 	$(VENV)/bin/python -m pytest -m 'not extras' $(TOGETHER) --cov --cov-report=term-missing $(ARGS)
 
 bench-search: $(VENV)/dev.stamp ## measure search: DATASET=path [FORMAT=..] [URL=..] [REPORT=folder]
@@ -123,6 +125,9 @@ bench-panels: $(VENV)/dev.stamp ## draw the dashboards' panels: [PROMETHEUS=url]
 
 prometheus: ## get Prometheus and Alertmanager into .programs/bin, without root and installing nothing
 	@grafana/get-programs
+
+rabbitmq: ## get RabbitMQ into .programs/rabbitmq, without root and installing nothing
+	@tests/brokers/get-rabbitmq
 
 dashboards: $(VENV)/dev.stamp ## write Grafana's dashboards anew from grafana/build
 	$(VENV)/bin/python -m grafana.build

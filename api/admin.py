@@ -135,7 +135,7 @@ async def broker_check(runtime: Runtime) -> Check:
 def silent_servers(runtime: Runtime, redis: Check, broker: Check) -> list[str]:
     """What it means that Redis or the broker is down."""
     wait = "messages wait for the sweep to be embedded"
-    if not runtime.own_broker:
+    if not runtime.probes.own_broker:
         return [f"Redis is down: {wait}."] if redis == "down" else []
     faults = [f"The broker is down: {wait}."] if broker == "down" else []
     if redis == "down":

@@ -99,8 +99,8 @@ async def metrics_page(runtime: NamedRuntime) -> Response[bytes]:
         probes.latency_ms(), probes.redis(), probes.gauges()
     )
     up = {"database": latency is not None} | ({"redis": redis} if runtime.redis else {})
-    queues = await probes.queues() if redis or runtime.own_broker else {}
-    up |= {"broker": bool(queues)} if runtime.own_broker else {}
+    queues = await probes.queues() if redis or probes.own_broker else {}
+    up |= {"broker": bool(queues)} if probes.own_broker else {}
     parts = Parts(runtime, up, queues)
     registries = (runtime.metrics.registry, parts, StoreGauges(gauges))
     # Some milliseconds, in which requests go on.

@@ -67,17 +67,11 @@ class Probes:
     """Questions to the servers, each asked once at a time, however many ask: nobody needs a key."""
 
     def __init__(
-        self,
-        engine: AsyncEngine,
-        redis: Redis | None,
-        publisher: Publisher | None = None,
-        *,
-        broker_is_redis: bool = True,
+        self, engine: AsyncEngine, redis: Redis | None, publisher: Publisher | None = None
     ) -> None:
         self._engine = engine
         self._redis = redis
         self._publisher = publisher
-        self._broker_is_redis = broker_is_redis
         # Whether the database answers must not wait for what reads a table, which may be locked.
         self._reading = asyncio.Lock()
         self.latency_ms = Shared(self._latency_ms, DATABASE_SECONDS + MARGIN_SECONDS, None)
@@ -93,13 +87,15 @@ class Probes:
         asked = (self.latency_ms, self.last_retention_run, self.gauges, self.redis, self.queues)
         await asyncio.gather(*(question.stop() for question in asked))
 
+    @property
+    def own_broker(self) -> bool:
+        """Whether there is another broker than the Redis of all else."""
+        return self._publisher is not None and self._publisher.own_broker
+
     async def broker(self) -> bool:
         """Whether there is a broker that answers."""
-        return await (self.redis() if self._broker_is_redis else self._counts())
-
-    async def _counts(self) -> bool:
         # Of one that answers all queues are counted, empty ones too.
-        return bool(await self.queues())
+        return bool(await self.queues()) if self.own_broker else await self.redis()
 
     async def _latency_ms(self) -> float | None:
         """The time of one round trip in milliseconds, None when there is none."""

@@ -96,11 +96,7 @@ class Runtime:
             if settings.async_embeddings
             else None
         )
-        # Another broker than the Redis of limits and schedule.
-        self.own_broker = settings.async_embeddings and bool(settings.broker_url)
-        self.probes = Probes(
-            self.side_engine, self.redis, self.publisher, broker_is_redis=not self.own_broker
-        )
+        self.probes = Probes(self.side_engine, self.redis, self.publisher)
         cache_url = settings.cache_url or (settings.redis_url if self.redis else "")
         self.cache = Cache.connect(cache_url) if cache_url else None
         self.answers = SearchAnswers(self.cache, metrics)

@@ -2,7 +2,7 @@
 
 import ssl
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import amqp
 from celery import Celery
@@ -62,10 +62,9 @@ def redis_configuration(url: str) -> dict[str, Any]:
 
 def amqp_configuration(url: str) -> dict[str, Any]:
     """Celery's settings of a RabbitMQ."""
-    plain, _, options = url.partition("?")
     return {
-        "broker_url": plain,
-        "broker_use_ssl": plain.startswith("amqps://") and amqp_tls(dict(parse_qsl(options))),
+        "broker_url": url.partition("?")[0],
+        "broker_use_ssl": amqp_tls(url),
         # A worker whose RabbitMQ is silent connects anew after two of them.
         "broker_heartbeat": HEARTBEAT_SECONDS,
         "broker_heartbeat_checkrate": HEARTBEAT_CHECKS,
@@ -84,13 +83,18 @@ def redis_tls(url: str) -> Any:
     return url.startswith("rediss://") and parse_url(url).get("ssl", False)
 
 
-def amqp_tls(options: dict[str, str]) -> dict[str, Any]:
-    """What an AMQP connection is told of TLS; the certificate's name is checked, too."""
-    named = {name.removeprefix("ssl_"): value for name, value in options.items()}
+def amqp_tls(url: str) -> Any:
+    """What a connection to the RabbitMQ at `url` is told of TLS, False for nothing."""
+    parts = urlsplit(url)
+    if parts.scheme != "amqps":
+        return False
+    named: dict[str, Any] = {
+        name.removeprefix("ssl_"): value for name, value in parse_qsl(parts.query)
+    }
     if named["cert_reqs"] == "none":
         return {**named, "cert_reqs": ssl.CERT_NONE}
-    # None stands for the host of the URL.
-    return {**named, "cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}
+    # Said here, for kombu takes 127.0.0.1 for localhost, and the name is checked only when said.
+    return {**named, "cert_reqs": ssl.CERT_REQUIRED, "server_hostname": parts.hostname}
 
 
 def publisher_configuration(url: str) -> dict[str, Any]:

@@ -32,12 +32,14 @@ class Publisher:
 
     Nothing here can fail or slow a request: `publish` only appends to a list, and a lot that
     cannot be sent is dropped, because the pending row is what counts; `dropped` is told how many.
+    `own_broker` is whether tasks go by another server than the Redis of all else.
     """
 
     def __init__(self, settings: Settings, dropped: Callable[[int], None]) -> None:
         self._app = Celery("memory-api", set_as_current=False)
         self._app.conf.update(celery_configuration(settings))
         self._app.conf.update(publisher_configuration(settings.broker_url or settings.redis_url))
+        self.own_broker = bool(settings.broker_url)
         self._waiting: list[tuple[str, UUID, str, tracing.Origin]] = []
         self._wake = asyncio.Event()
         self._paused_until = 0.0

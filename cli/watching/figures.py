@@ -180,6 +180,7 @@ def store(apis: Sequence[Counts], now: float) -> Store:
 def parts(answers: Sequence[Answer], pages: Sequence[Counts], now: float) -> Parts:
     """What answers, and how much of it is taken."""
     database, redis = highest(pages, "database_up"), highest(pages, "redis_up")
+    broker = highest(pages, "broker_up")
     ticks = [
         # One that stands by, or has just been started, has not ticked at all.
         max(total(gauges, "beat_last_tick_timestamp_seconds"), total(gauges, STARTED))
@@ -188,6 +189,7 @@ def parts(answers: Sequence[Answer], pages: Sequence[Counts], now: float) -> Par
     return Parts(
         database_up=None if database is None else bool(database),
         redis_up=None if redis is None else bool(redis),
+        broker_up=None if broker is None else bool(broker),
         without_database=[
             each.address.url
             for each in answers

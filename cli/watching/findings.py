@@ -12,6 +12,8 @@ FOLLOWS = {
     " PendingLag StoreNotMeasured RetentionFailed RetentionOverdue",
     "RedisDown": "RestartLoop PublishDropped BeatNotBeating PendingLag StoreNotMeasured"
     " RetentionOverdue",
+    "BrokerDown": "RestartLoop PublishDropped BeatNotBeating PendingLag StoreNotMeasured"
+    " RetentionOverdue",
     "WorkerDown": "PendingLag StoreNotMeasured RetentionOverdue",
     "BeatNotBeating": "StoreNotMeasured RetentionOverdue",
     "RetentionFailed": "RetentionOverdue",

@@ -106,8 +106,9 @@ def _parts(figures: Figures) -> Iterator[Line]:
     pools = ", ".join(f"{used:.0f} of {most:.0f}" for used, most in parts.pools.values())
     database = f"database {_up(parts.database_up)}, connections {pools or UNKNOWN}"
     redis = "" if parts.redis_up is None else f"   redis {_up(parts.redis_up)}"
-    down = False in (parts.database_up, parts.redis_up)
-    yield Line(7, "right", "parts", database + redis, bad=down)
+    broker = "" if parts.broker_up is None else f"   broker {_up(parts.broker_up)}"
+    down = False in (parts.database_up, parts.redis_up, parts.broker_up)
+    yield Line(7, "right", "parts", database + redis + broker, bad=down)
     if parts.breakers:
         states = {name: BREAKER.get(int(state), "?") for name, state in parts.breakers.items()}
         said = ", ".join(f"{name} {state}" for name, state in states.items())

@@ -78,6 +78,8 @@ class Parts(msgspec.Struct, frozen=True):
 
     database_up: bool | None
     redis_up: bool | None
+    # Of one that is not Redis.
+    broker_up: bool | None
     # The API processes that do not reach the database.
     without_database: list[str]
     # Connections that requests use, and how many there may be, by API process.

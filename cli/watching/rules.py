@@ -79,9 +79,15 @@ def database_unreachable(figures: Figures) -> Iterator[str]:
 
 
 def redis_down(figures: Figures) -> Iterator[str]:
-    """The broker is away."""
+    """Redis is away, which is the broker where no other is set."""
     if figures.parts.redis_up is False:
         yield "Redis does not answer: nothing is embedded"
+
+
+def broker_down(figures: Figures) -> Iterator[str]:
+    """A broker that is not Redis is away."""
+    if figures.parts.broker_up is False:
+        yield "The broker does not answer: nothing is embedded"
 
 
 def pool_exhausted(figures: Figures) -> Iterator[str]:
@@ -205,6 +211,7 @@ RULES = (
     Rule("APIDown", "critical", api_down),
     Rule("DatabaseDown", "critical", database_down),
     Rule("RedisDown", "critical", redis_down),
+    Rule("BrokerDown", "critical", broker_down),
     Rule("WorkerDown", "critical", worker_down),
     Rule("BeatNotBeating", "critical", beat_not_beating),
     Rule("DiskCritical", "critical", disk_critical),

@@ -19,7 +19,13 @@ from tests.conftest import message, serving
 from tests.memory.embedding import fake_api
 from tests.processes import wait_until
 
-READY = {"database": "up", "redis": "up", "embedding": "not_checked", "reasons": []}
+READY = {
+    "database": "up",
+    "redis": "up",
+    "broker": "up",
+    "embedding": "not_checked",
+    "reasons": [],
+}
 
 
 def readiness(api: httpx.Client) -> tuple[int, dict[str, Any]]:
@@ -138,8 +144,9 @@ def test_redis_can_be_made_to_count(settings: Settings, closed_port: int) -> Non
 
 def test_embedded_inline_redis_is_not_asked(inline_settings: Settings) -> None:
     strict = msgspec.structs.replace(inline_settings, require_redis_in_production=True)
+    unused = {"redis": "not_used", "broker": "not_used"}
     with serving(strict) as api:
-        assert readiness(api) == (200, {"status": "ready", **READY, "redis": "not_used"})
+        assert readiness(api) == (200, {"status": "ready", **READY, **unused})
 
 
 @pytest.fixture

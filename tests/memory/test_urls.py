@@ -1,5 +1,7 @@
 """URLs of databases and brokers, as people write them."""
 
+import ssl
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,8 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import make_url
 
 from memory.errors import SettingsError
-from memory.urls import SCHEMES, check_origins, postgres_url, redis_url
+from memory.urls import SCHEMES, broker_url, check_origins, postgres_url, redis_url
+from tasks.brokers import amqp_configuration
 
 
 @pytest.mark.parametrize("scheme", [*sorted(SCHEMES), "POSTGRESQL"])
@@ -157,3 +160,47 @@ def test_origins_as_browsers_write_them(origins: str) -> None:
 def test_what_is_no_origin_ends_the_start(origin: str) -> None:
     with pytest.raises(SettingsError, match=r"MEMORY_ALLOWED_ORIGINS: .*https://app\.example"):
         check_origins(f"https://fine.example, {origin}", "MEMORY_ALLOWED_ORIGINS")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqp://u:p%40@h:5672/vhost",
+        "amqp://u:p@h//",
+        "amqp://h",
+        "redis://:p@h:6379/1",
+        "unix:///run/redis.sock",
+    ],
+)
+def test_a_broker_needs_no_change(url: str) -> None:
+    assert broker_url(url) == url
+
+
+def test_the_certificate_of_a_rabbitmq_is_checked_unless_it_says_not() -> None:
+    assert broker_url("amqps://h/v") == "amqps://h/v?ssl_cert_reqs=required"
+    assert broker_url("amqps://h/v?ssl_cert_reqs=none") == "amqps://h/v?ssl_cert_reqs=none"
+    assert amqp_configuration(broker_url("amqps://h/v"))["broker_use_ssl"] == {
+        "cert_reqs": ssl.CERT_REQUIRED,
+        "server_hostname": "h",
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("kafka://h", r"expected amqp://.* or redis://"),
+        ("rabbit.example:5672", r"expected amqp://.* or redis://"),
+        ("amqp://", r"expected amqp://user:password@host:5672/vhost"),
+        ("amqp://u:p@/v", r"expected amqp://user"),
+        ("amqp://h:http/v", r"expected amqp://user"),
+        ("amqps://u:p@s@h/v", r"expected amqps://user"),
+        ("amqp://h/v?ssl_ca_certs=/ca.pem", "amqp:// has no option 'ssl_ca_certs'"),
+        ("amqps://h/v?heartbeat=1", "amqps:// has no option 'heartbeat'"),
+        ("amqps://h/v?ssl_cert_reqs=maybe", "ssl_cert_reqs is required or none"),
+        ("redis://h:x", r"expected redis://"),
+    ],
+)
+def test_what_is_no_broker_is_said_to_be_none(url: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=f"^MEMORY_BROKER_URL: {said}") as raised:
+        broker_url(url)
+    assert "u:p" not in str(raised.value)
