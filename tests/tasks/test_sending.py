@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ class Sent:
     """An application that keeps what would be sent."""
 
     def __init__(self) -> None:
+        self.conf = SimpleNamespace(broker_url="redis://127.0.0.1:1")
         self.name = ""
         self.options: dict[str, Any] = {}
 
