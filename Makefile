@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Needs Python 3.11 or newer, a POSIX shell and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run watch test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance bench-watching bench-panels fuzz prometheus rabbitmq dashboards audit lock clean
+.PHONY: help run watch test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance bench-watching bench-panels fuzz compose-check prometheus rabbitmq dashboards audit lock clean
 
 VENV := .venv
 EXTRAS := .venv-extras
@@ -122,6 +122,9 @@ bench-watching: $(VENV)/dev.stamp ## measure what metrics, logs and traces cost 
 bench-panels: $(VENV)/dev.stamp ## draw the dashboards' panels: [PROMETHEUS=url] [REPORT=folder]
 	$(VENV)/bin/python -m bench.panels $(if $(PROMETHEUS),--prometheus '$(PROMETHEUS)') \
 	  $(if $(REPORT),--report '$(REPORT)') $(ARGS)
+
+compose-check: $(VENV)/dev.stamp ## AS ROOT: run compose.yaml's services, without an engine: [ARGS="--app folder --keep folder"]
+	@unshare --net --mount --pid --fork --kill-child --mount-proc $(VENV)/bin/python -m tests.compose $(ARGS)
 
 prometheus: ## get Prometheus and Alertmanager into .programs/bin, without root and installing nothing
 	@grafana/get-programs

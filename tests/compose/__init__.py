@@ -1,0 +1,1 @@
+"""compose.yaml and the image: read as a container engine reads them, and run without one."""
