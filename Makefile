@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Needs Python 3.11 or newer, a POSIX shell and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run watch test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance bench-watching bench-panels fuzz compose-check prometheus rabbitmq dashboards audit lock clean
+.PHONY: help run watch test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance bench-watching bench-panels fuzz load load-cluster compose-check prometheus rabbitmq dashboards audit lock clean
 
 VENV := .venv
 EXTRAS := .venv-extras
@@ -125,6 +125,20 @@ bench-panels: $(VENV)/dev.stamp ## draw the dashboards' panels: [PROMETHEUS=url]
 
 compose-check: $(VENV)/dev.stamp ## AS ROOT: run compose.yaml's services, without an engine: [ARGS="--app folder --keep folder"]
 	@unshare --net --mount --pid --fork --kill-child --mount-proc $(VENV)/bin/python -m tests.compose $(ARGS)
+
+# The key goes by the environment, where others on the machine do not see it.
+LOAD = LOAD_KEY="$$KEY" $(VENV)/bin/python -m locust --locustfile tests/load/locustfile.py --headless \
+	  --only-summary --stop-timeout 10 --host '$(or $(URL),http://127.0.0.1:8000)' \
+	  --users '$(or $(CONCURRENCY),10)' --spawn-rate '$(or $(CONCURRENCY),10)' \
+	  --requests '$(or $(REQUESTS),1000)' --run-time '$(or $(TIME),10m)' \
+	  $(if $(TENANT),--tenants '$(TENANT)')
+
+load: $(VENV)/dev.stamp ## load for YOUR OWN server: [URL=..] [KEY=..] [TENANT=a,b] [CONCURRENCY=10] [REQUESTS=1000] [TIME=10m]
+	@$(LOAD) $(ARGS)
+
+load-cluster: $(VENV)/dev.stamp ## the same by several processes: WORKERS=2 and those above
+	@$(LOAD) --processes '$(or $(WORKERS),2)' --master-bind-host 127.0.0.1 \
+	  --expect-workers-max-wait 60 $(ARGS)
 
 prometheus: ## get Prometheus and Alertmanager into .programs/bin, without root and installing nothing
 	@grafana/get-programs
