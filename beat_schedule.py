@@ -31,6 +31,7 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         "expire-messages": retention(settings),
         "purge-idempotency-keys": every(600, "purge_idempotency_keys"),
         "purge-jobs": every(3_600, "purge_jobs"),
+        **({"back-up-store": backup(settings)} if settings.backup_dir else {}),
     }
 
 
@@ -41,12 +42,20 @@ def every(seconds: float, task: str) -> dict[str, Any]:
 
 def retention(settings: Settings) -> dict[str, Any]:
     """The entry of retention: once a day means at 03:00 UTC."""
-    seconds = settings.retention_schedule_seconds
-    nightly = seconds == DAY
-    schedule = crontab(hour="3", minute="0") if nightly else timedelta(seconds=seconds)
     named = settings.retention_tenants
     whose = ALL_TENANTS if "*" in named else named
-    return entry(schedule, "expire_messages", expires=seconds, whose=whose)
+    return nightly(settings.retention_schedule_seconds, "3", "expire_messages", whose)
+
+
+def backup(settings: Settings) -> dict[str, Any]:
+    """The entry of backups: once a day means at 02:00 UTC, before retention takes anything."""
+    return nightly(settings.backup_schedule_seconds, "2", "back_up_store")
+
+
+def nightly(seconds: float, hour: str, task: str, whose: str = ALL_TENANTS) -> dict[str, Any]:
+    """An entry that is due every so often; once a day means at a time of the night."""
+    schedule = crontab(hour=hour, minute="0") if seconds == DAY else timedelta(seconds=seconds)
+    return entry(schedule, task, expires=seconds, whose=whose)
 
 
 def entry(

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from api.cache import Cache
 from api.metrics import Metrics
-from tasks.kept_answers import TOKEN_BYTES, VERSION_SECONDS, new_version, version_key
+from tasks.kept_answers import ERA, TOKEN_BYTES, VERSION_SECONDS, new_version, version_key
 
 ANSWER_SECONDS = 60
-ERA = "era"
 
 
 @dataclass(frozen=True, slots=True)

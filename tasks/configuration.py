@@ -29,6 +29,7 @@ TASK_MODULES = (
     "tasks.moving",
     "tasks.dropping",
     "tasks.transfers",
+    "tasks.backups",
 )
 
 

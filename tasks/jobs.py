@@ -23,6 +23,7 @@ from db.queries.jobs import (
     INSERT_JOB,
     PUT_OFF_JOB,
     RELEASE_JOB,
+    RENEW_JOB,
     TAKE_JOB,
 )
 from memory.errors import JobLostError, JobStepError, MemoryLayerError
@@ -78,6 +79,16 @@ class Held:
         self.position = position
         self.done += done
         self.total = self.total if total is None else total
+
+    def renew(self, connection: Connection, position: Values, done: int, total: int) -> None:
+        """Hold it for another lease, in the midst of one thing that is so far.
+
+        Raises `JobLostError` as `advance` does. Who dies at it has used up a try.
+        """
+        noted = {"position": _json(position), "done": done, "total": total}
+        held = connection.scalar(RENEW_JOB, {**self.named, **noted, "lease": LEASE_SECONDS})
+        if held is None:
+            raise JobLostError(f"job {self.id} is no longer this runner's")
 
     @property
     def named(self) -> Values:

@@ -11,6 +11,8 @@ log = structlog.get_logger(__name__)
 # The API's caches lie under this prefix, and its answers under their tenant's version.
 PREFIX = "memory-cache:"
 TOKEN_BYTES = 16
+# Its version stands there for all tenants together.
+ERA = "era"
 # Far longer than an answer lives; when one expires, its answers are merely computed again.
 VERSION_SECONDS = 3_600
 REDIS_SECONDS = 0.5
@@ -38,10 +40,16 @@ class KeptAnswers:
 
     def changed(self, tenant_id: str) -> None:
         """End the answers of a tenant. When Redis does not take it, they end within a minute."""
+        self._end(version_key(tenant_id), tenant_id)
+
+    def all_changed(self) -> None:
+        """End the answers of all tenants, as `changed` does for one."""
+        self._end(ERA, "*")
+
+    def _end(self, version: str, whose: str) -> None:
         if self._redis is None:
             return
-        key = PREFIX + version_key(tenant_id)
         try:
-            self._redis.set(key, new_version(), ex=VERSION_SECONDS)
+            self._redis.set(PREFIX + version, new_version(), ex=VERSION_SECONDS)
         except (RedisError, OSError) as error:
-            log.warning("answers_not_forgotten", tenant_id=tenant_id, reason=type(error).__name__)
+            log.warning("answers_not_forgotten", tenant_id=whose, reason=type(error).__name__)

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from memory.jobs import JobKind
 from memory.settings import Settings
+from tasks.backups import backup_step, scheduled_backup
 from tasks.dropping import drop_step
 from tasks.jobs import NewJob, Step
 from tasks.moving import migrate_step
@@ -21,10 +22,15 @@ STEPS: dict[JobKind, Step] = {
     "embeddings_drop": drop_step,
     "export": export_step,
     "import": import_step,
+    "backup": backup_step,
 }
 
-# A job of these is begun when its entry of the schedule is due.
+# The others are one piece of work, which a thread does beside the rest.
+IN_SLICES = STEPS.keys() - {"backup"}
+
+# A job of these is begun when its entry of the schedule is due, if there is one.
 SCHEDULED: dict[JobKind, Callable[[Settings, datetime], NewJob]] = {
     "retention": scheduled_run,
     "rescore": scheduled_rescoring,
+    "backup": scheduled_backup,
 }

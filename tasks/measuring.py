@@ -18,6 +18,7 @@ def measure_store(task: Task) -> str:
 def measure(resources: Resources) -> dict[str, float]:
     """Put the store's figures where `/metrics` finds them; those that have no label."""
     with resources.engine.begin() as connection:
-        asked = measure_parameters(resources.settings.metrics_tenants)
+        settings = resources.settings
+        asked = measure_parameters(settings.metrics_tenants, bool(settings.backup_dir))
         rows = connection.execute(MEASURE_STORE, asked).all()
     return {row.name: row.value for row in rows if not row.label}

@@ -16,12 +16,13 @@ from beat_schedule import beat_schedule
 from db.queries.jobs import LAST_SCHEDULED
 from memory.jobs import JobKind
 from memory.settings import Settings
+from tasks.backups import work_beside
 from tasks.embedding import claim, embed_claimed
 from tasks.filling import move_obstacle
 from tasks.housekeeping import purge_keys
 from tasks.indexing import refresh, reindex_slice
 from tasks.jobs import GOES_ON, start_job, work
-from tasks.kinds import SCHEDULED, STEPS
+from tasks.kinds import IN_SLICES, SCHEDULED, STEPS
 from tasks.measuring import measure
 from tasks.resources import Resources
 from tasks.retention import SCHEDULE
@@ -85,7 +86,10 @@ def embed_pending(resources: Resources, turn: Turn) -> bool:
 def work_on_jobs(resources: Resources, turn: Turn) -> bool:
     """Work on the jobs that nobody holds, each for a share of the time."""
     stalled = stalled_jobs(resources, grace=0)
-    jobs = [row for row in stalled if row.kind in STEPS and may_go_on(resources, row)]
+    jobs = [row for row in stalled if row.kind in IN_SLICES and may_go_on(resources, row)]
+    for row in stalled:
+        if row.kind in STEPS and row.kind not in IN_SLICES:
+            work_beside(resources, row.tenant_id, row.id)
     share = turn.left / max(1, len(jobs))
     said = [work(resources, row.tenant_id, row.id, STEPS[row.kind], share) for row in jobs]
     return any(each.startswith(GOES_ON) for each in said)
@@ -125,8 +129,9 @@ class Schedule:
     def keep(self, resources: Resources, now: datetime) -> None:
         """Do what is due at `now`; of jobs, begin them."""
         for kind, new in SCHEDULED.items():
+            schedule = self._schedule_of.get(TASK_OF[kind])
             last = last_begun(resources, kind)
-            if last and is_due(self._schedule_of[TASK_OF[kind]], last, now):
+            if schedule and last and is_due(schedule, last, now):
                 with resources.engine.begin() as connection:
                     start_job(connection, new(resources.settings, now))
         for task, do in NOW_AND_THEN.items():

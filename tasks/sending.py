@@ -21,6 +21,7 @@ TASK_OF: dict[JobKind, str] = {
     "embeddings_drop": "drop_embeddings",
     "export": "export_tenant",
     "import": "import_tenant",
+    "backup": "back_up_store",
 }
 EVERYBODY = "all tenants"
 BEGINS = "begins"

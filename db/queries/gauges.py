@@ -12,6 +12,7 @@ from memory.jobs import JobKind
 # now, unless it knows nothing yet. Tenants are counted by stepping from each to the next in the
 # index; how important messages are is told from a sample, of some pages of the table. `last` is the
 # last job of each kind that came to an end: of those for all tenants, of which a dry run is none.
+# Where backups are to be made, and none ever was, the store is as old as its last one.
 MEASURE_STORE = text("""
 /* measure_store */
 with recursive tenants as (
@@ -34,6 +35,9 @@ with recursive tenants as (
     and coalesce((arguments ->> 'dry_run')::boolean, false) = false
 ), last as (
   select distinct on (kind) kind, state from ended order by kind, finished_at desc
+), backed_up as (
+  select result from jobs where tenant_id = '*' and kind = 'backup' and state = 'completed'
+  order by finished_at desc limit 1
 ), pending as (
   select count(*) as messages, min(pending_since) as since from messages
   where embedding_status = 'pending'
@@ -57,6 +61,14 @@ with recursive tenants as (
   union all
   select 'job_completed_timestamp_seconds', kind, extract(epoch from max(finished_at))
   from ended where state = 'completed' and kind = any(cast(:kinds as text[])) group by kind
+  union all
+  select 'backup_' || figure, '', value from (values
+    ('timestamp_seconds', extract(epoch from coalesce(
+      (select (result ->> 'taken_at')::timestamptz from backed_up),
+      (select min(created_at) from embedding_models where :backups)))),
+    ('bytes', (select (result ->> 'bytes')::numeric from backed_up)),
+    ('duration_seconds', (select (result ->> 'seconds')::numeric from backed_up))
+  ) as backup (figure, value) where value is not null
   union all
   select 'tenants', '', count(tenant_id) from tenants
   union all
@@ -95,11 +107,15 @@ FRESH_GAUGES: Select[Any] = (
 )
 
 
-def measure_parameters(by_tenant: bool) -> dict[str, Any]:
-    """The parameters of `MEASURE_STORE`; with `by_tenant`, the largest tenants are named."""
+def measure_parameters(by_tenant: bool, backups: bool = False) -> dict[str, Any]:
+    """The parameters of `MEASURE_STORE`; with `by_tenant`, the largest tenants are named.
+
+    `backups` says whether the schedule makes them.
+    """
     return {
         "sample": SAMPLED_MESSAGES,
         "kinds": list(get_args(JobKind)),
         "edges": list(IMPORTANCE_EDGES),
         "by_tenant": by_tenant,
+        "backups": backups,
     }

@@ -52,6 +52,16 @@ where tenant_id = :tenant_id and id = :id and runner = :runner and state = 'runn
 returning id
 """)
 
+# As long as one thing goes on that is no slice: another try has to begin it anew, and counts.
+RENEW_JOB = text("""
+/* renew_job */
+update jobs
+set position = cast(:position as jsonb), done = :done, total = :total, updated_at = now(),
+  lease_until = now() + make_interval(secs => :lease)
+where tenant_id = :tenant_id and id = :id and runner = :runner and state = 'running'
+returning id
+""")
+
 FINISH_JOB = text("""
 /* finish_job */
 update jobs
@@ -125,13 +135,17 @@ where tenant_id = :tenant_id and id = :id and state in ('failed', 'cancelled')
 returning id
 """)
 
-# Across tenants: the purge.
+# Across tenants: the purge. The last of a kind that was completed for all tenants stays: how long
+# ago that was is what alerts ask.
 PURGE_JOBS = text("""
 /* purge_jobs */
 delete from jobs where (tenant_id, id) in (
   select tenant_id, id from jobs
   where state in ('completed', 'failed', 'cancelled')
     and finished_at < now() - make_interval(days => :days)
+    and not (tenant_id = '*' and state = 'completed' and not exists (
+      select from jobs as later where later.tenant_id = '*' and later.kind = jobs.kind
+        and later.state = 'completed' and later.finished_at > jobs.finished_at))
   limit :most for update skip locked)
 """)
 
