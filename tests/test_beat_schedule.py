@@ -28,7 +28,9 @@ def workers_app() -> Celery:
 
 
 def test_each_entry_names_a_task_that_workers_know(workers_app: Celery) -> None:
-    assert {entry["task"] for entry in USUAL.values()} <= set(workers_app.tasks)
+    known = set(workers_app.tasks)
+    every = beat_schedule(Settings(backup_dir="/backups"))
+    assert {entry["task"] for entry in every.values()} <= known
 
 
 def test_beat_sends_what_is_in_the_table_and_nothing_else(workers_app: Celery) -> None:
@@ -60,6 +62,17 @@ def test_retention_once_a_day_is_at_three_at_night() -> None:
     assert USUAL["expire-messages"]["options"]["expires"] == 86_400
 
 
+def test_backups_are_made_where_there_is_a_folder_for_them() -> None:
+    assert "back-up-store" not in USUAL
+    made = beat_schedule(Settings(backup_dir="/backups"))
+    assert made.keys() - USUAL.keys() == {"back-up-store"}
+    assert made["back-up-store"]["task"] == "back_up_store"
+    assert made["back-up-store"]["schedule"] == crontab(hour="2", minute="0")
+    hourly = beat_schedule(Settings(backup_dir="/backups", backup_schedule_seconds=3_600))
+    assert hourly["back-up-store"]["schedule"] == timedelta(hours=1)
+    assert hourly["back-up-store"]["options"]["expires"] == 3_600
+
+
 @pytest.mark.parametrize("name", USUAL)
 def test_what_waited_until_it_is_due_again_is_dropped(name: str) -> None:
     """So a queue that nobody serves fills with nothing, and two beats do no harm for long."""
@@ -89,4 +102,5 @@ def test_another_beat_takes_over_in_time() -> None:
 
 def test_what_runs_when_is_documented() -> None:
     written = re.findall(r"^\| `(\w+)` \| (?:every|hourly|nightly)", PAGE.read_text(), re.MULTILINE)
-    assert sorted(written) == sorted(entry["task"] for entry in USUAL.values())
+    every = beat_schedule(Settings(backup_dir="/backups"))
+    assert sorted(written) == sorted(entry["task"] for entry in every.values())

@@ -30,8 +30,9 @@ insert into term_statistics (tenant_id, messages, content_length, context_length
 select tenant_id, count(*), 1, 1 from messages group by tenant_id
 """)
 END_JOB = text("""
-insert into jobs (tenant_id, id, kind, state, arguments, started_by, finished_at)
-values ('*', gen_random_uuid(), 'retention', 'completed', '{}', 'test', now())
+insert into jobs (tenant_id, id, kind, state, result, started_by, finished_at)
+values ('*', gen_random_uuid(), 'backup', 'completed',
+  '{"taken_at": "2026-01-01T00:00:00Z", "bytes": 1, "seconds": 0.1}', 'test', now())
 """)
 
 

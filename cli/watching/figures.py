@@ -174,6 +174,8 @@ def store(apis: Sequence[Counts], now: float) -> Store:
             "memory_store_job_completed_timestamp_seconds", kind="retention"
         ),
         retention_failed=bool(highest(apis, "memory_store_job_failed", kind="retention")),
+        backup_seconds_ago=ago("memory_store_backup_timestamp_seconds"),
+        backup_failed=bool(highest(apis, "memory_store_job_failed", kind="backup")),
     )
 
 

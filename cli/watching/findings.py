@@ -9,14 +9,15 @@ from cli.watching.rules import RULES, Severity
 FOLLOWS = {
     "APIDown": "ErrorRate SlowStorage SlowSearch PoolExhausted PublishDropped StoreNotMeasured",
     "DatabaseDown": "DatabaseUnreachable RestartLoop ErrorRate SlowStorage SlowSearch PoolExhausted"
-    " PendingLag StoreNotMeasured RetentionFailed RetentionOverdue",
+    " PendingLag StoreNotMeasured RetentionFailed RetentionOverdue BackupFailed BackupTooOld",
     "RedisDown": "RestartLoop PublishDropped BeatNotBeating PendingLag StoreNotMeasured"
-    " RetentionOverdue",
+    " RetentionOverdue BackupTooOld",
     "BrokerDown": "RestartLoop PublishDropped BeatNotBeating PendingLag StoreNotMeasured"
-    " RetentionOverdue",
-    "WorkerDown": "PendingLag StoreNotMeasured RetentionOverdue",
-    "BeatNotBeating": "StoreNotMeasured RetentionOverdue",
+    " RetentionOverdue BackupTooOld",
+    "WorkerDown": "PendingLag StoreNotMeasured RetentionOverdue BackupTooOld",
+    "BeatNotBeating": "StoreNotMeasured RetentionOverdue BackupTooOld",
     "RetentionFailed": "RetentionOverdue",
+    "BackupFailed": "BackupTooOld",
     "BreakerOpen": "PendingLag",
 }
 

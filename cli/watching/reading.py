@@ -71,6 +71,8 @@ class Store(msgspec.Struct, frozen=True):
     measured_seconds_ago: float | None
     retention_completed_seconds_ago: float | None
     retention_failed: bool
+    backup_seconds_ago: float | None
+    backup_failed: bool
 
 
 class Parts(msgspec.Struct, frozen=True):

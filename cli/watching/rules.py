@@ -20,6 +20,7 @@ LONG_PENDING_SECONDS = 300
 LATE_TICK_SECONDS = 60
 OLD_MEASURE_SECONDS = 180
 OVERDUE_RETENTION_SECONDS = 2 * 86_400
+OLD_BACKUP_SECONDS = 2 * 86_400
 FEW_RESTARTS = 3
 DISK_LOW, DISK_CRITICAL = 0.10, 0.05
 OPEN = 2
@@ -188,6 +189,19 @@ def retention_overdue(figures: Figures) -> Iterator[str]:
         yield f"Retention was last completed {duration(ago)} ago"
 
 
+def backup_failed(figures: Figures) -> Iterator[str]:
+    """The schedule's backup was given up."""
+    if figures.store.backup_failed:
+        yield "The last backup of the schedule has failed"
+
+
+def backup_too_old(figures: Figures) -> Iterator[str]:
+    """There is no new backup, though there was one, or is to be one."""
+    ago = figures.store.backup_seconds_ago
+    if ago is not None and ago > OLD_BACKUP_SECONDS:
+        yield f"The newest backup is {duration(ago)} old"
+
+
 def away(figures: Figures, part: Part, what: str) -> Iterator[str]:
     """`what`, when there is to be such a process, and none answers."""
     processes = of_part(figures, part)
@@ -231,4 +245,6 @@ RULES = (
     Rule("StoreNotMeasured", "warning", store_not_measured),
     Rule("RetentionFailed", "warning", retention_failed),
     Rule("RetentionOverdue", "warning", retention_overdue),
+    Rule("BackupFailed", "warning", backup_failed),
+    Rule("BackupTooOld", "warning", backup_too_old),
 )

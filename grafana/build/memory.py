@@ -20,6 +20,7 @@ def memory() -> Any:
         Section("Growth", GROWTH),
         Section("Importance", WEIGHT),
         Section("Retention and other jobs", RETENTION),
+        Section("Backups", BACKUPS),
         Section("Tenants", OWNERS),
     )
 
@@ -173,6 +174,28 @@ RETENTION = [
         "How long ago, of jobs for all tenants; retention runs once a day, rescoring once an hour.",
         "s",
         Query(COMPLETED, "{{kind}}"),
+    ),
+]
+
+# How much would be lost, and what a backup takes.
+BACKUPS = [
+    lines(
+        "Age of the backup",
+        "How old the newest backup is; over two days BackupTooOld fires.",
+        "s",
+        Query(f"time() - {shared('memory_store_backup_timestamp_seconds')}", "newest"),
+    ),
+    lines(
+        "Size of a backup",
+        "Of the newest one, compressed.",
+        "bytes",
+        Query(shared("memory_store_backup_bytes"), "newest"),
+    ),
+    lines(
+        "Time of a backup",
+        "How long the newest one took, without the try of it.",
+        "s",
+        Query(shared("memory_store_backup_duration_seconds"), "newest"),
     ),
 ]
 

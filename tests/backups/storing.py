@@ -1,18 +1,13 @@
 """Stores of several tenants, to be backed up, and what a store holds, to be compared."""
 
 import hashlib
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
-import pytest
 
-from tests.db.rows import add_message
+from memory.backups import Manifest
+from tests.processes import wait_until
 
 TENANTS = {"acme": 30, "globex": 20, "initech": 1}
 
@@ -95,3 +90,21 @@ def as_login(url: str, login: str) -> str:
     parts = urlsplit(url)
     place = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{login}:{login}@{place}"))
+
+
+def name_of(url: str) -> str:
+    """The name of a database."""
+    return url.rpartition("/")[2]
+
+
+def indexes(url: str) -> set[str]:
+    """The indexes of a store, as they are defined."""
+    with psycopg.connect(url) as connection:
+        rows = connection.execute("select indexdef from pg_indexes where schemaname = 'public'")
+        return {definition for (definition,) in rows}
+
+
+def wait_until_next_second(manifest: Manifest) -> None:
+    """Two backups of one second would have one name."""
+    end = manifest.taken_at + timedelta(seconds=1)
+    wait_until(lambda: datetime.now(UTC) > end, "the next second")

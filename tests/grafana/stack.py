@@ -15,9 +15,11 @@ from sqlalchemy import Connection, Engine, create_engine, text
 
 from cli.valkey import EmbeddedValkey
 from memory.settings import Settings
+from tasks.backing_up import back_up, record
 from tasks.measuring import measure
 from tasks.resources import Resources
 from tests.api.issuing import OPERATOR, OPERATOR_KEY
+from tests.backups.storing import Watched
 from tests.conftest import UNLIMITED, message
 from tests.grafana.watching import free_port
 from tests.memory.embedding import fake_api
@@ -124,7 +126,13 @@ class Stack:
             body = {"wait": False} if path == "retention" else {}
             assert self.client.post(f"/v1/admin/{path}/run", json=body).is_success
         wait_until(lambda: not self.jobs("queued", "running"), "the jobs have ended")
+        self.back_up()
         self.measure()
+
+    def back_up(self) -> None:
+        """Make a backup, as `aiml backup` does."""
+        url, folder = self.settings.database_url, self.archive.parent / "backups"
+        record(url, back_up(url, folder, Watched(), verify=False), "aiml")
 
     def run_retention(self) -> str:
         """Have retention run for all tenants; how its job stands when it was tried."""

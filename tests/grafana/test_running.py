@@ -32,6 +32,10 @@ STARTED = 'process_start_time_seconds{job="memory-beat"}'
 DAYS_AGO = """
 update jobs set finished_at = finished_at - interval '3 days' where kind = 'retention'
 """
+BACKED_UP_DAYS_AGO = """
+update jobs set result = result || jsonb_build_object('taken_at', now() - interval '3 days')
+where kind = 'backup'
+"""
 WAITS_LONG = """
 update messages set pending_since = now() - interval '6 minutes' where embedding_status = 'pending'
 """
@@ -102,6 +106,16 @@ def test_retention_has_not_run_for_days(stack: Stack, watch: Prometheus) -> None
     assert stack.run_retention() == "completed"
     stack.measure()
     watch.waits_for_the_end_of("RetentionOverdue")
+
+
+def test_the_newest_backup_is_days_old(stack: Stack, watch: Prometheus) -> None:
+    assert "BackupTooOld" not in watch.firing()
+    stack.sql(BACKED_UP_DAYS_AGO)
+    stack.measure()
+    watch.waits_for("BackupTooOld")
+    stack.back_up()
+    stack.measure()
+    watch.waits_for_the_end_of("BackupTooOld")
 
 
 def test_a_disk_is_full(stack: Stack, watch: Prometheus) -> None:

@@ -64,6 +64,8 @@ WELL = Figures(
         measured_seconds_ago=30.0,
         retention_completed_seconds_ago=7_200.0,
         retention_failed=False,
+        backup_seconds_ago=7_200.0,
+        backup_failed=False,
     ),
     parts=Parts(
         database_up=True,
@@ -149,6 +151,8 @@ WRONG = [
     ("StoreNotMeasured", but("store", measured_seconds_ago=None), "is not measured"),
     ("RetentionFailed", but("store", retention_failed=True), "The last retention run for all"),
     ("RetentionOverdue", but("store", retention_completed_seconds_ago=180_000), "completed 2.1 d"),
+    ("BackupFailed", but("store", backup_failed=True), "The last backup of the schedule has"),
+    ("BackupTooOld", but("store", backup_seconds_ago=180_000), "newest backup is 2.1 d old"),
 ]
 
 FEW = {"count": 20}
@@ -164,6 +168,7 @@ NOT_WRONG = [
     ("nobody tries a provider again", but("parts", breakers={"openai": 1})),
     ("retention has never run", but("store", retention_completed_seconds_ago=None)),
     ("retention ran the night before last", but("store", retention_completed_seconds_ago=172_000)),
+    ("no backup was ever made or wanted", but("store", backup_seconds_ago=None)),
     ("no Redis is used", but("parts", redis_up=None)),
     ("no worker is looked at", but(processes=WELL.processes[:1])),
     ("a disk that is a tenth free", but("parts", disks={"data": 0.10})),
