@@ -24,6 +24,8 @@ CONNECT_SECONDS = 5
 LOCK_WAIT = "60s"
 # Plain indexes are made of what the tables hold, and the vectors' takes longer than all else.
 PLAIN_INDEX = re.compile(r"^\d+; \d+ \d+ INDEX ")
+# Only who has made an extension may say what it is.
+OF_EXTENSION = re.compile(r"^\d+; \d+ \d+ COMMENT - EXTENSION ")
 
 Pulse = Callable[[], None]
 
@@ -88,42 +90,50 @@ def dump(place: Place, snapshot: str, take: Callable[[bytes], None], pulse: Puls
 
 
 def load(
-    place: Place, chunks: Iterable[bytes], made_with: int, pulse: Pulse, only: Path | None = None
+    place: Place,
+    file: Path,
+    chunks: Iterable[bytes],
+    made_with: int,
+    pulse: Pulse,
+    *,
+    indexes: bool = True,
 ) -> None:
-    """Restore a dump whose bytes are `chunks`, whole or not at all, into an empty database.
+    """Restore the dump `file`, whose bytes are `chunks`, into an empty database, whole or not.
 
-    All becomes the login's own. `only` is a list of what to restore, as `without_indexes` makes
-    it. `pulse` and errors are as in `dump`.
+    All becomes the login's own. Without `indexes` plain ones are left out; keys and references
+    stay. `pulse` and errors are as in `dump`.
     """
     program, _ = fitting_program("pg_restore", made_with, place.server)
-    arguments = [
-        "--no-owner",
-        "--no-comments",
-        "--no-password",
-        "--single-transaction",
-        f"--dbname={place.connection}",
-        *([f"--use-list={only}"] if only else []),
-    ]
-    with running([program, *arguments], place, stdin=subprocess.PIPE) as process:
-        feed(process, chunks, pulse)
-        while process.poll() is None:
-            pulse()
-            try:
-                process.wait(PULSE_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
+    with tempfile.NamedTemporaryFile("w") as wanted:
+        wanted.write("\n".join(contents(program, file, indexes=indexes)) + "\n")
+        wanted.flush()
+        arguments = [
+            "--no-owner",
+            "--no-password",
+            "--single-transaction",
+            f"--use-list={wanted.name}",
+            f"--dbname={place.connection}",
+        ]
+        with running([program, *arguments], place, stdin=subprocess.PIPE) as process:
+            feed(process, chunks, pulse)
+            while process.poll() is None:
+                pulse()
+                try:
+                    process.wait(PULSE_SECONDS)
+                except subprocess.TimeoutExpired:
+                    continue
 
 
-def without_indexes(file: Path, made_with: int, to: Path) -> None:
-    """Write to `to` what is in a dump save its plain indexes. Keys and references stay."""
-    program, _ = fitting_program("pg_restore", made_with, made_with)
+def contents(program: Path, file: Path, *, indexes: bool) -> list[str]:
+    """What is in a dump and to be restored, a line each."""
     listed = subprocess.run(  # noqa: S603 - a program of PostgreSQL's
         [program, "--list", file], capture_output=True, text=True, check=False
     )
     if listed.returncode:
         raise BackupError(f"{file} cannot be read: {first_error(listed.stderr)}")
-    kept = [line for line in listed.stdout.splitlines() if not PLAIN_INDEX.match(line)]
-    to.write_text("\n".join(kept) + "\n")
+    left_out = [OF_EXTENSION, *([] if indexes else [PLAIN_INDEX])]
+    lines = listed.stdout.splitlines()
+    return [line for line in lines if not any(each.match(line) for each in left_out)]
 
 
 def feed(process: subprocess.Popen[bytes], chunks: Iterable[bytes], pulse: Pulse) -> None:

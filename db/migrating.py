@@ -135,8 +135,8 @@ def _take_lock(connection: Connection) -> None:
         connection.rollback()
         if time.monotonic() > deadline:
             raise MigrationError(
-                f"Another process migrates this database, and did so for {WAIT_FOR_OTHERS_SECONDS}"
-                " s: start this one again when it has ended."
+                "Another process migrates this database, or makes a backup of it, and did so for"
+                f" {WAIT_FOR_OTHERS_SECONDS} s: start this one again when it has ended."
             )
         time.sleep(0.2)
     connection.commit()

@@ -153,7 +153,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     retention_schedule_seconds: Positive = 86_400
     retention_tenants: Tenants = "*"
     archive_dir: str = ""
-
     backup_dir: str = ""
     backup_schedule_seconds: Positive = 86_400
     backup_keep: Positive = 7

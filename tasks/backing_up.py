@@ -1,6 +1,5 @@
 """Making a backup: the store as it is at one moment, in a file that was tried."""
 
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +11,19 @@ import msgspec
 from sqlalchemy.exc import DBAPIError
 from uuid_utils.compat import uuid7
 
-from db.dumping import dump, load, place_of, without_indexes
+from db.dumping import dump, load, place_of
 from db.migrating import check_schema, owner_connection
 from db.queries.backups import RECORD_BACKUP
 from db.roles import prepare
 from db.scratch import scratch_database
 from db.snapshots import Snapshot, alone, copied, counted, counted_at, store_snapshot
 from memory.backups import FORMAT, VERSION, Manifest, Rows, difference, file_name, outdated, total
-from memory.errors import BackupError, SchemaOutdatedError, UnverifiedBackupError
+from memory.errors import (
+    BackupError,
+    SchemaOutdatedError,
+    UnverifiedBackupError,
+    VersionOutdatedError,
+)
 from memory.version import VERSION as SERVICE
 from tasks.backup_files import (
     NewDump,
@@ -126,10 +130,8 @@ def verified(url: str, folder: Path, manifest: Manifest, watcher: Watcher) -> Ma
     file = folder / manifest.file
     watcher.stage("checking the file", manifest.bytes)
     check_dump(file, manifest, watcher.reached)
-    with scratch_database(url) as scratch, tempfile.TemporaryDirectory() as lists:
-        only = Path(lists) / "all-but-indexes"
-        without_indexes(file, manifest.program, only)
-        restore_into(scratch, file, manifest, watcher, only)
+    with scratch_database(url) as scratch:
+        restore_into(scratch, file, manifest, watcher, indexes=False)
     found = msgspec.structs.replace(manifest, verified_at=datetime.now(UTC))
     try:
         write_manifest(folder, found)
@@ -139,7 +141,7 @@ def verified(url: str, folder: Path, manifest: Manifest, watcher: Watcher) -> Ma
 
 
 def restore_into(
-    url: str, file: Path, manifest: Manifest, watcher: Watcher, only: Path | None = None
+    url: str, file: Path, manifest: Manifest, watcher: Watcher, *, indexes: bool = True
 ) -> None:
     """Restore a dump into the empty database at `url`, and compare what is there then.
 
@@ -147,8 +149,8 @@ def restore_into(
     """
     prepare(url, manifest.vector)
     watcher.stage("restoring", manifest.bytes)
-    place = place_of(url)
-    load(place, chunks_of(file, watcher.reached), manifest.program, watcher.pulse, only)
+    chunks = chunks_of(file, watcher.reached)
+    load(place_of(url), file, chunks, manifest.program, watcher.pulse, indexes=indexes)
     watcher.stage("counting", 0)
     if wrong := difference(manifest.rows, counted_at(url)):
         raise BackupError(f"what was restored is not what was backed up: {wrong}")
@@ -181,7 +183,7 @@ def record(url: str, manifest: Manifest, by: str) -> None:
     with named_faults(), owner_connection(url) as connection:
         try:
             check_schema(connection)
-        except SchemaOutdatedError:
+        except (SchemaOutdatedError, VersionOutdatedError):
             return
         result = msgspec.json.encode(result_of(manifest)).decode()
         connection.execute(RECORD_BACKUP, {"id": uuid7(), "result": result, "started_by": by})

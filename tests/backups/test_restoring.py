@@ -6,8 +6,15 @@ import msgspec
 import psycopg
 import pytest
 
-from db.migrating import current_revision, migrate, migration_connection, newest_revision
+from db.migrating import (
+    current_revision,
+    migrate,
+    migration_connection,
+    newest_revision,
+    owner_connection,
+)
 from memory.errors import BackupError, StateConflictError
+from migrations.online import oldest_served
 from tasks.backing_up import back_up
 from tasks.backup_files import manifest_path, read_manifest, write_manifest
 from tasks.restoring import restore
@@ -21,6 +28,9 @@ def test_all_of_it_comes_back_row_by_row(filled: str, backup: Path, empty_databa
     assert everything(empty_database) == before
     assert restored.rows == read_manifest(backup).rows
     assert indexes(empty_database) == indexes(filled)
+    # The schema notes in a comment which versions it serves.
+    with owner_connection(empty_database) as connection:
+        assert oldest_served(connection)
 
 
 def test_the_walls_between_tenants_are_there_again(backup: Path, empty_database: str) -> None:
