@@ -27,7 +27,8 @@ from api.problems import ProblemError, UnavailableError, problem_error
 from api.tracing import traced
 from db.sessions import bound_to
 from memory.errors import MemoryLayerError
-from memory.settings import Settings, split_list
+from memory.settings import Settings
+from memory.values import split_list
 
 log = structlog.get_logger("api")
 

@@ -6,7 +6,8 @@ import structlog
 from litestar.types import HTTPScope
 
 from api.problems import ProblemError
-from memory.settings import Settings, split_list
+from memory.settings import Settings
+from memory.values import split_list
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -29,6 +29,7 @@ from memory.values import (
     Tenants,
     Weight,
     WholeDays,
+    split_list,
 )
 
 PREFIX = "MEMORY_"
@@ -171,11 +172,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def operator_keys(self) -> frozenset[str]:
         """The keys of `api_keys`, which may use every tenant."""
         return frozenset(split_list(self.api_keys))
-
-
-def split_list(value: str) -> list[str]:
-    """The entries of a comma-separated setting, blanks dropped."""
-    return [entry.strip() for entry in value.split(",") if entry.strip()]
 
 
 def variable(field: str) -> str:

@@ -17,3 +17,8 @@ Tenants = Annotated[str, Meta(pattern=rf"^(\*|{TENANT}(\s*,\s*{TENANT})*)$")]
 Seconds = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
+
+
+def split_list(value: str) -> list[str]:
+    """The entries of a comma-separated setting, blanks dropped."""
+    return [entry.strip() for entry in value.split(",") if entry.strip()]

@@ -10,7 +10,8 @@ from db.queries.audit import INSERT_RECORD, record_parameters
 from db.queries.retention import NEXT_TENANT
 from memory.jobs import ALL_TENANTS
 from memory.retention_runs import FIRST, Place, Run
-from memory.settings import Settings, split_list
+from memory.settings import Settings
+from memory.values import split_list
 from tasks.base import Task
 from tasks.expiring import Slice, seconds_since
 from tasks.indexing import refresh

@@ -12,7 +12,8 @@ import pytest
 
 from api.gate import Gate
 from api.server import Server
-from memory.settings import Settings, split_list
+from memory.settings import Settings
+from memory.values import split_list
 from tests.conftest import serving
 from tests.processes import wait_until
 
