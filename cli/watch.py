@@ -23,7 +23,8 @@ from cli.watching.pages import Address, Part, read_all
 from cli.watching.reading import Figures
 from cli.watching.screen import Screen, plain
 from memory.errors import SettingsError
-from memory.settings import Settings, load_settings, split_list
+from memory.settings import Settings, load_settings
+from memory.values import split_list
 
 SOMETHING_WRONG = 1
 INTERRUPTED = 130

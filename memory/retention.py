@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from memory.messages import Role
-from memory.settings import Settings, split_list
-from memory.values import MessageLimit, Share, WholeDays
+from memory.settings import Settings
+from memory.values import MessageLimit, Share, WholeDays, split_list
 
 AgeFrom = Literal["ingested", "created"]
 Action = Literal["archive", "delete"]
