@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnxruntime
 import tokenizers
 from numpy.typing import NDArray
 
@@ -16,6 +15,10 @@ from memory.embedding.protocol import Purpose, Vectors
 from memory.embedding.text import is_word, split_by_pieces, well_formed
 from memory.embedding.weights import MINILM, require_packaged_weights
 from memory.errors import EmbeddingSetupError
+
+# Told before it is loaded: from 1.29 on it reports its sessions to its maker, unless told not to.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import onnxruntime  # noqa: E402
 
 # Word pieces: what the model was trained to read at once, and what two parts of a text share.
 WINDOW = 256
