@@ -18,7 +18,7 @@ from memory.errors import EmbeddingSetupError
 
 # Told before it is loaded: from 1.29 on it reports its sessions to its maker, unless told not to.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-import onnxruntime  # noqa: E402
+import onnxruntime
 
 # Word pieces: what the model was trained to read at once, and what two parts of a text share.
 WINDOW = 256
