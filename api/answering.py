@@ -1,13 +1,16 @@
 """Answers to searches: kept ones while the tenant's memory has not changed, else new ones."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
 from litestar import Request
 
 from api.entry import enter
+from api.replicas import Begin
 from api.runtime import Runtime
 from api.search_answers import Lookup
 from api.searching import Found, Search, answer, embed
@@ -44,7 +47,10 @@ async def answers_of(
 
     async def new_answer(lookup: Lookup, found: Found) -> SearchAnswer:
         async with gate:
+            if known := await replicas_answer(runtime, search, lookup, found):
+                return known
             new = await answer(runtime, search, found)
+        runtime.metrics.read_from.labels("primary").inc()
         # The caller need not wait for it.
         runtime.later(keep(runtime, search, lookup, found.query, new))
         return new
@@ -73,7 +79,7 @@ async def search_of(runtime: Runtime, asked: SearchRequest) -> Search:
         reranker = await runtime.reranker(asked.rerank)
     except EmbeddingSetupError as error:
         raise InvalidFieldError("rerank", str(error)) from None
-    return Search(asked, settings, model, reranker)
+    return Search(asked, settings, model, reranker, partial(tenant_transaction, runtime.engine))
 
 
 async def look_up(
@@ -96,6 +102,22 @@ async def look_up(
     async with tenant_transaction(runtime.engine, [tenant_id]) as connection:
         there = await connection.scalar(COUNT_MESSAGES, asked)
     return lookup, msgspec.structs.replace(kept, cached=True) if there == len(ids) else None
+
+
+async def replicas_answer(
+    runtime: Runtime, search: Search, lookup: Lookup, found: Found
+) -> SearchAnswer | None:
+    """The answer of a replica, which is not kept; None where the primary is to be asked."""
+
+    def ask(begin: Begin) -> Coroutine[Any, Any, SearchAnswer]:
+        # One that is given up may go on for a while, beside the primary's.
+        own = replace(found, obstacles=list(found.obstacles))
+        return answer(runtime, replace(search, begin=begin), own)
+
+    new = await runtime.replicas.answer(search.request.tenant_id, lookup.version, ask)
+    if new:
+        runtime.metrics.read_from.labels("replica").inc()
+    return new
 
 
 async def keep(

@@ -71,6 +71,17 @@ class Metrics:
             "Searches answered without a part.",
             reason=("embedding", "reranker"),
         )
+        self.read_from = counter(
+            self.registry,
+            "memory_search_database_total",
+            "New answers to searches, by the database that they were read from.",
+            database=("primary", "replica"),
+        )
+        self.replica_failures = Counter(
+            "memory_replica_failures_total",
+            "Searches that a replica was asked and the primary had to answer.",
+            registry=self.registry,
+        )
         self.search_seconds = Histogram(
             "memory_search_duration_seconds",
             "How long each leg of a search took.",

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import QueuePool, Row
 
 from api.entry import OPERATOR
+from api.replica import Replica
 from api.runtime import NamedRuntime, Runtime
 
 
@@ -76,18 +77,38 @@ class Parts(Collector):
             "database_connections_in_use", "Connections at work.", labels=["pool"]
         )
         most = GaugeMetricFamily("database_connections_max", "How many may be.", labels=["pool"])
+        replicas = self._runtime.replicas.all
         engines = {"requests": self._runtime.engine, "side": self._runtime.side_engine}
+        engines |= {f"replica {each.number}": each.engine for each in replicas}
         for name, engine in engines.items():
             pool = cast("QueuePool", engine.pool)
             use.add_metric([name], pool.checkedout())
             most.add_metric([name], pool.size() + pool._max_overflow)
         yield use
         yield most
+        yield from replica_gauges(replicas)
         waiting = GaugeMetricFamily("queue_tasks", "Tasks that wait.", labels=["queue"])
         for queue, tasks in self._queues.items():
             waiting.add_metric([queue], tasks)
         if waiting.samples:
             yield waiting
+
+
+def replica_gauges(replicas: Sequence[Replica]) -> Iterator[GaugeMetricFamily]:
+    """How the replicas are, by their places in the setting; nothing without any."""
+    fresh = GaugeMetricFamily(
+        "memory_replica_fresh", "1 while searches may go to it.", labels=["replica"]
+    )
+    lag = GaugeMetricFamily(
+        "memory_replica_lag_seconds",
+        "How long ago it had all that was committed, as far as is known.",
+        labels=["replica"],
+    )
+    for each in replicas:
+        fresh.add_metric([str(each.number)], float(each.fresh))
+        if (seconds := each.lag_seconds) is not None:
+            lag.add_metric([str(each.number)], seconds)
+    yield from (family for family in (fresh, lag) if family.samples)
 
 
 def metrics_handler(public: bool) -> HTTPRouteHandler:

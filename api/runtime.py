@@ -23,6 +23,7 @@ from api.models import ActiveModel, Model
 from api.probes import Probes
 from api.problems import UnavailableError
 from api.reading import Reader
+from api.replicas import Replicas
 from api.search_answers import SearchAnswers
 from api.tenant_limits import TenantLimits
 from api.tenants import Tenants
@@ -66,6 +67,8 @@ class Runtime:
 
     # Whether proxies are to send their requests elsewhere, for this process is to end.
     leaving = False
+    # Why the store is not served.
+    obstacle = "The store has not been checked yet."
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings = settings
@@ -100,13 +103,13 @@ class Runtime:
         cache_url = settings.cache_url or (settings.redis_url if self.redis else "")
         self.cache = Cache.connect(cache_url) if cache_url else None
         self.answers = SearchAnswers(self.cache, metrics)
+        self.replicas = Replicas(settings, self.side_engine, metrics)
         self.tenants = Tenants(self.engine, settings)
         self.tenant_limits = TenantLimits(settings)
         self.uses = Uses(self.engine, self.tenants)
         self.active = ActiveModel(settings, self.engine, self.backstage.models, self.cache, metrics)
         self.probe: asyncio.Task[bool] | None = None
         self._later: set[asyncio.Task[None]] = set()
-        self.obstacle = "The store has not been checked yet."
 
     @property
     def model(self) -> Model:
@@ -141,6 +144,7 @@ class Runtime:
         self.uses.storing.start()
         self.keys.noting.start()
         self.failures.recording.start()
+        self.replicas.start()
         if self.publisher:
             await self.publisher.start()
         if self.upkeep:
@@ -219,6 +223,7 @@ class Runtime:
                 await self.keys.noting.stop()
                 await self.failures.recording.stop()
                 await self.probes.stop()
+                await self.replicas.stop()
         await self.limiter.aclose()
         if self.cache:
             await self.cache.aclose()

@@ -12,11 +12,11 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.models import Model
+from api.replicas import Begin
 from api.runtime import Runtime
 from db.queries.neighbours import NEIGHBOURS, windows_from_rows
 from db.queries.scopes import EXACT_UP_TO, scope_size
 from db.queries.search import Asked, candidate_from_row, search_candidates
-from db.sessions import tenant_transaction
 from memory.embedding.protocol import Vectors
 from memory.errors import EmbeddingError, EmbeddingRejectedError, EmbeddingUnavailableError
 from memory.lexical.analysis import Analyser, analyser
@@ -34,14 +34,7 @@ from memory.ranking import (
 )
 from memory.rerank.blending import RERANKED, blend
 from memory.rerank.protocol import Reranker
-from memory.search import (
-    Candidate,
-    Hit,
-    Neighbour,
-    SearchAnswer,
-    SearchRequest,
-    Weights,
-)
+from memory.search import Candidate, Hit, Neighbour, SearchAnswer, SearchRequest, Weights
 from memory.tenants import Effective
 
 # Merging makes fewer passages of hits: so many more are looked at before the rest is.
@@ -56,6 +49,8 @@ class Search:
     settings: Effective
     model: Model
     reranker: Reranker | None
+    begin: Begin
+    """Begins a transaction where the messages are to be read."""
 
     @property
     def weights(self) -> Weights:
@@ -126,7 +121,7 @@ async def answer(runtime: Runtime, search: Search, found: Found) -> SearchAnswer
         with runtime.metrics.leg("rerank"):
             await rerank(runtime, search, search.reranker, found)
     with runtime.metrics.leg("dress"):
-        await dress(runtime, search, found)
+        await dress(search, found)
     return SearchAnswer(
         total=len(found.hits),
         items=found.hits,
@@ -143,7 +138,7 @@ async def find(runtime: Runtime, search: Search, found: Found) -> list[Candidate
     most = candidate_count(request.top_k)
     terms = {} if request.mode == "semantic" else search.analyser.query_terms(found.query)
     asked = Asked(found.vector, terms)
-    async with tenant_transaction(runtime.engine, [request.tenant_id], planned=True) as connection:
+    async with search.begin([request.tenant_id], planned=True) as connection:
         exact = found.vector is None or await is_exact(connection, runtime, request)
         rows = await read(connection, search, asked, exact=exact)
         # A filter that few messages pass leaves the index with too few: then all are compared.
@@ -178,7 +173,7 @@ async def rerank(runtime: Runtime, search: Search, reranker: Reranker, found: Fo
     """Order the candidates anew by what the reranker makes of the first of them."""
     found.ranked.sort(key=lambda each: each.relevance, reverse=True)
     first = found.ranked[:RERANKED]
-    windows = await look_around(runtime, search, first, reach=1)
+    windows = await look_around(search, first, reach=1)
     texts = [each.candidate.content for each in first]
     contexts = [spoken_before(each.candidate.message_id, windows) for each in first]
     try:
@@ -191,7 +186,7 @@ async def rerank(runtime: Runtime, search: Search, reranker: Reranker, found: Fo
     found.ranked = reranked(found.ranked, fused, scores, search.weights)
 
 
-async def dress(runtime: Runtime, search: Search, found: Found) -> None:
+async def dress(search: Search, found: Found) -> None:
     """Make hits of the ranked, with neighbours and explanations as the request wants them."""
     request = search.request
     if not (request.context or request.explain):
@@ -200,14 +195,14 @@ async def dress(runtime: Runtime, search: Search, found: Found) -> None:
     windows: dict[UUID, list[Neighbour]] = {}
     enough = request.top_k * (HITS_PER_PASSAGE if request.context else 1)
     for ranked in (found.ranked[:enough], found.ranked[enough:]):
-        windows |= await look_around(runtime, search, ranked, reach=max(1, request.context))
+        windows |= await look_around(search, ranked, reach=max(1, request.context))
         found.hits = dressed(search, found, windows)
         if not request.context or len(found.hits) == request.top_k:
             break
 
 
 async def look_around(
-    runtime: Runtime, search: Search, ranked: Sequence[Ranked], reach: int
+    search: Search, ranked: Sequence[Ranked], reach: int
 ) -> dict[UUID, list[Neighbour]]:
     """Each of `ranked` with up to `reach` messages either side, by its id, in their order."""
     parameters = {
@@ -216,7 +211,7 @@ async def look_around(
         "reach": reach,
         "include_archived": search.request.include_archived,
     }
-    async with tenant_transaction(runtime.engine, [search.request.tenant_id]) as connection:
+    async with search.begin([search.request.tenant_id]) as connection:
         return windows_from_rows(await connection.execute(NEIGHBOURS, parameters))
 
 

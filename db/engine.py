@@ -35,6 +35,17 @@ def side_engine(settings: Settings) -> AsyncEngine:
     return _traced(create_async_engine(driver_url(settings.database_url), **options), settings)
 
 
+def replica_engines(settings: Settings, url: str) -> tuple[AsyncEngine, AsyncEngine]:
+    """For searches on the replica at `url`, and beside them to see how it is."""
+    engines = []
+    for size, overflow in ((settings.database_pool_size, settings.database_max_overflow), (1, 0)):
+        # It may turn out to be no replica, and must not be written to then either.
+        options = _options(settings, "memory_api", size, default_transaction_read_only="on")
+        options |= {"max_overflow": overflow}
+        engines.append(_traced(create_async_engine(driver_url(url), **options), settings))
+    return engines[0], engines[1]
+
+
 def worker_engine(settings: Settings) -> Engine:
     """A worker process's pool; a task uses one connection at a time."""
     engine = create_engine(
@@ -54,7 +65,7 @@ def _traced(engine: AnyEngine, settings: Settings) -> AnyEngine:
     return engine
 
 
-def _options(settings: Settings, role: Role, size: int) -> dict[str, Any]:
+def _options(settings: Settings, role: Role, size: int, **more: str) -> dict[str, Any]:
     # SQLAlchemy's own switch would print each once more, past the form of our logs.
     level = logging.INFO if settings.sql_echo else logging.WARNING
     logging.getLogger("sqlalchemy.engine").setLevel(level)
@@ -67,6 +78,7 @@ def _options(settings: Settings, role: Role, size: int) -> dict[str, Any]:
         # To compile a statement takes longer than any of ours.
         "jit": "off",
         "timezone": "UTC",
+        **more,
     }
     return {
         "pool_size": size,

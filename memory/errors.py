@@ -11,6 +11,7 @@ MemoryLayerError
 ├── SchemaOutdatedError         the database's schema is older than this version needs
 ├── VersionOutdatedError        the database's schema no longer serves a version as old as this
 ├── MigrationError              the schema cannot be brought up to date now
+├── ReplicaUnfitError           a replica of the database must not be asked
 ├── InvalidFieldError           a field of a request has a value that it does not take
 ├── MessageNotFoundError
 ├── JobNotFoundError
@@ -84,6 +85,10 @@ class VersionOutdatedError(MemoryLayerError):
 
 class MigrationError(MemoryLayerError):
     """The schema cannot be brought up to date now; the message says why."""
+
+
+class ReplicaUnfitError(MemoryLayerError):
+    """A replica of the database must not be asked; the message says why."""
 
 
 class InvalidFieldError(MemoryLayerError):

@@ -10,6 +10,7 @@ import msgspec
 import platformdirs
 from msgspec import Meta
 
+from memory import urls
 from memory.addresses import check_networks
 from memory.errors import SettingsError
 from memory.given import FILE, gather, with_secrets, wrong_field
@@ -17,7 +18,6 @@ from memory.lexical.languages import Language
 from memory.limits import read_limits
 from memory.queues import served_queues
 from memory.rerank.protocol import RerankerName
-from memory.urls import broker_url, check_collector, check_origins, postgres_url, redis_url
 from memory.values import (
     Days,
     MessageLimit,
@@ -39,6 +39,7 @@ SECRETS = frozenset(
     {
         "api_keys",
         "database_url",
+        "database_replica_urls",
         "gemini_api_key",
         "openai_api_key",
         "redis_url",
@@ -58,12 +59,7 @@ LIMITS = (
     "auth_failure_limit",
 )
 
-IMPORTANCE_WEIGHTS = (
-    "importance_w_role",
-    "importance_w_content",
-    "importance_w_recency",
-    "importance_w_use",
-)
+IMPORTANCE_WEIGHTS = tuple(f"importance_w_{part}" for part in ("role", "content", "recency", "use"))
 
 Provider = Literal["onnx", "sentence_transformer", "google_gemini", "openai", "mock"]
 
@@ -83,6 +79,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     data_dir: str = ""
 
     database_url: str = ""
+    database_replica_urls: str = ""
+    replica_max_lag_seconds: Annotated[float, Meta(ge=1, le=3600)] = 2.0
     database_pool_size: Positive = 20
     database_max_overflow: Annotated[int, Meta(ge=0)] = 10
     sql_echo: bool = False
@@ -204,10 +202,11 @@ def load_settings(
     _check(settings)
     return msgspec.structs.replace(
         settings,
-        database_url=settings.database_url and postgres_url(settings.database_url),
-        redis_url=settings.redis_url and redis_url(settings.redis_url),
-        broker_url=settings.broker_url and broker_url(settings.broker_url),
-        cache_url=settings.cache_url and redis_url(settings.cache_url, variable("cache_url")),
+        database_url=settings.database_url and urls.postgres_url(settings.database_url),
+        database_replica_urls=urls.postgres_urls(settings.database_replica_urls),
+        redis_url=settings.redis_url and urls.redis_url(settings.redis_url),
+        broker_url=settings.broker_url and urls.broker_url(settings.broker_url),
+        cache_url=settings.cache_url and urls.redis_url(settings.cache_url, variable("cache_url")),
     )
 
 
@@ -240,8 +239,10 @@ def _check(settings: Settings) -> None:
     for name in LIMITS:
         read_limits(getattr(settings, name), variable(name))
     check_networks(settings.trusted_proxies, variable("trusted_proxies"))
-    check_origins(settings.allowed_origins, variable("allowed_origins"))
-    check_collector(settings.otel_exporter_otlp_endpoint, variable("otel_exporter_otlp_endpoint"))
+    urls.check_origins(settings.allowed_origins, variable("allowed_origins"))
+    urls.check_collector(
+        settings.otel_exporter_otlp_endpoint, variable("otel_exporter_otlp_endpoint")
+    )
     if not settings.api_keys.isascii():
         raise SettingsError(f"{variable('api_keys')}=(secret): expected ASCII, for a header's sake")
     user, _, password = settings.flower_auth.partition(":")

@@ -33,6 +33,15 @@ def postgres_url(url: str, source: str = "MEMORY_DATABASE_URL") -> str:
     return f"postgresql://{place}" + ("?" + urlencode(options, quote_via=quote) if options else "")
 
 
+def postgres_urls(text: str, source: str = "MEMORY_DATABASE_REPLICA_URLS") -> str:
+    """Comma-separated URLs of PostgreSQL databases, each as `postgres_url` has it.
+
+    Raises `SettingsError`, naming `source` and the place of the wrong one, and none of them.
+    """
+    urls = [entry.strip() for entry in text.split(",") if entry.strip()]
+    return ",".join(postgres_url(url, f"{source}, entry {n}") for n, url in enumerate(urls, 1))
+
+
 def redis_url(url: str, source: str = "MEMORY_REDIS_URL") -> str:
     """`url` for all who use Redis; over TLS the server's certificate is checked unless it says not.
 

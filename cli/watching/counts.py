@@ -172,6 +172,15 @@ def highest_by(pages: Sequence[Counts], name: str, label: str) -> dict[str, floa
     return found
 
 
+def lowest_by(pages: Sequence[Counts], name: str, label: str) -> dict[str, float]:
+    """The lowest values by a label."""
+    found: dict[str, float] = {}
+    for gauges in pages:
+        for series, value in named(gauges, name):
+            found[series.label(label)] = min(value, found.get(series.label(label), value))
+    return found
+
+
 def share(part: float, whole: float) -> float | None:
     """`part` of `whole`, None where that is nothing."""
     return part / whole if whole else None
@@ -196,3 +205,14 @@ def quantile(counts: Counts, which: float, name: str, **labels: str) -> float | 
         # Buckets of a page that was written meanwhile may fall; a sum over them never does.
         lower, below = upper, max(below, count)
     return lower
+
+
+def free_disks(pages: Sequence[Counts]) -> dict[str, float]:
+    """The smallest free share of each folder, as the processes see it."""
+    free: dict[str, float] = {}
+    for gauges in pages:
+        for series, size in named(gauges, "disk_size_bytes"):
+            folder = series.label("folder")
+            left = share(total(gauges, "disk_free_bytes", folder=folder), size)
+            free[folder] = min(1.0 if left is None else left, free.get(folder, 1.0))
+    return free

@@ -10,8 +10,10 @@ from cli.watching.counts import (
     History,
     Window,
     by_label,
+    free_disks,
     highest,
     highest_by,
+    lowest_by,
     named,
     quantile,
     share,
@@ -199,6 +201,7 @@ def parts(answers: Sequence[Answer], pages: Sequence[Counts], now: float) -> Par
         ],
         pools=dict(pools(answers)),
         breakers=highest_by(pages, "embedding_breaker_state", "provider"),
+        replicas=lowest_by(pages, "memory_replica_fresh", "replica"),
         disks=free_disks(pages),
         beat_leaders=sum(total(gauges, "beat_leader") for gauges in gauges_of(answers, "beat")),
         beat_ticked_seconds_ago=max(0.0, now - max(ticks)) if ticks else None,
@@ -236,14 +239,3 @@ def pools(answers: Sequence[Answer]) -> Iterator[tuple[str, tuple[float, float]]
     for answer in answers:
         if answer.page and (most := highest([answer.page.gauges], MOST, pool="requests")):
             yield answer.address.url, (total(answer.page.gauges, IN_USE, pool="requests"), most)
-
-
-def free_disks(pages: Sequence[Counts]) -> dict[str, float]:
-    """The smallest free share of each folder, as the processes see it."""
-    free: dict[str, float] = {}
-    for gauges in pages:
-        for series, size in named(gauges, "disk_size_bytes"):
-            folder = series.label("folder")
-            left = share(total(gauges, "disk_free_bytes", folder=folder), size)
-            free[folder] = min(1.0 if left is None else left, free.get(folder, 1.0))
-    return free

@@ -9,7 +9,8 @@ from cli.watching.rules import RULES, Severity
 FOLLOWS = {
     "APIDown": "ErrorRate SlowStorage SlowSearch PoolExhausted PublishDropped StoreNotMeasured",
     "DatabaseDown": "DatabaseUnreachable RestartLoop ErrorRate SlowStorage SlowSearch PoolExhausted"
-    " PendingLag StoreNotMeasured RetentionFailed RetentionOverdue BackupFailed BackupTooOld",
+    " ReplicaStale PendingLag StoreNotMeasured RetentionFailed RetentionOverdue BackupFailed"
+    " BackupTooOld",
     "RedisDown": "RestartLoop PublishDropped BeatNotBeating PendingLag StoreNotMeasured"
     " RetentionOverdue BackupTooOld",
     "BrokerDown": "RestartLoop PublishDropped BeatNotBeating PendingLag StoreNotMeasured"

@@ -88,6 +88,8 @@ class Parts(msgspec.Struct, frozen=True):
     pools: dict[str, tuple[float, float]]
     # By provider: 0 closed, 1 trying again, 2 open.
     breakers: dict[str, float]
+    # By read replica: 1 while each API process sends it searches, 0 when one does not.
+    replicas: dict[str, float]
     # Free shares by folder.
     disks: dict[str, float]
     beat_leaders: float

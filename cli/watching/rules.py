@@ -8,6 +8,16 @@ from typing import Literal, NamedTuple
 
 from cli.watching.pages import Part
 from cli.watching.reading import Endpoint, Figures, Process
+from cli.watching.servers import (
+    broker_down,
+    database_down,
+    database_unreachable,
+    disk_critical,
+    disk_low,
+    pool_exhausted,
+    redis_down,
+    replica_stale,
+)
 from cli.watching.words import amount, duration, percent, place
 
 Severity = Literal["critical", "warning"]
@@ -22,7 +32,6 @@ OLD_MEASURE_SECONDS = 180
 OVERDUE_RETENTION_SECONDS = 2 * 86_400
 OLD_BACKUP_SECONDS = 2 * 86_400
 FEW_RESTARTS = 3
-DISK_LOW, DISK_CRITICAL = 0.10, 0.05
 OPEN = 2
 
 
@@ -65,51 +74,6 @@ def restart_loop(figures: Figures) -> Iterator[str]:
         if each.restarts > FEW_RESTARTS:
             often = f"{amount(each.restarts)} times in 15 minutes"
             yield f"The {each.part} at {place(each.url)} was started {often}"
-
-
-def database_down(figures: Figures) -> Iterator[str]:
-    """The database is away."""
-    if figures.parts.database_up is False:
-        yield "The database does not answer: requests get 503"
-
-
-def database_unreachable(figures: Figures) -> Iterator[str]:
-    """One API does not reach the database, another does."""
-    for url in figures.parts.without_database:
-        yield f"The API at {place(url)} does not reach the database, others do"
-
-
-def redis_down(figures: Figures) -> Iterator[str]:
-    """Redis is away, which is the broker where no other is set."""
-    if figures.parts.redis_up is False:
-        yield "Redis does not answer: nothing is embedded"
-
-
-def broker_down(figures: Figures) -> Iterator[str]:
-    """A broker that is not Redis is away."""
-    if figures.parts.broker_up is False:
-        yield "The broker does not answer: nothing is embedded"
-
-
-def pool_exhausted(figures: Figures) -> Iterator[str]:
-    """Requests wait for connections."""
-    for url, (used, most) in figures.parts.pools.items():
-        if used >= most:
-            yield f"All {most:.0f} database connections of {place(url)} are in use"
-
-
-def disk_low(figures: Figures) -> Iterator[str]:
-    """The disk fills."""
-    for folder, free in figures.parts.disks.items():
-        if DISK_CRITICAL <= free < DISK_LOW:
-            yield f"Only {percent(free)} of the disk of the {folder} folder is free"
-
-
-def disk_critical(figures: Figures) -> Iterator[str]:
-    """The disk is nearly full."""
-    for folder, free in figures.parts.disks.items():
-        if free < DISK_CRITICAL:
-            yield f"Only {percent(free)} of the disk of the {folder} folder is free"
 
 
 def error_rate(figures: Figures) -> Iterator[str]:
@@ -235,6 +199,7 @@ RULES = (
     Rule("RestartLoop", "warning", restart_loop),
     Rule("DatabaseUnreachable", "warning", database_unreachable),
     Rule("PoolExhausted", "warning", pool_exhausted),
+    Rule("ReplicaStale", "warning", replica_stale),
     Rule("DiskLow", "warning", disk_low),
     Rule("SlowStorage", "warning", slow_storage),
     Rule("SlowSearch", "warning", slow_search),

@@ -14,7 +14,7 @@ RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 
 @has_prometheus
 def test_prometheus_takes_its_files() -> None:
-    assert "25 rules found" in run("promtool", "check", "config", "prometheus/prometheus.yml")
+    assert "26 rules found" in run("promtool", "check", "config", "prometheus/prometheus.yml")
     run("promtool", "check", "rules", "--lint-fatal", "prometheus/alerts.yml")
 
 

@@ -216,3 +216,21 @@ def test_lists_drop_blanks() -> None:
     assert split_list(" a, ,b,") == ["a", "b"]
     assert Settings(api_keys=",one,, two ").operator_keys == {"one", "two"}
     assert not Settings().operator_keys
+
+
+def test_replicas_are_databases_too() -> None:
+    urls = "postgresql+asyncpg://a/db?ssl=require,postgres://b/db"
+    settings = load_settings({"MEMORY_DATABASE_REPLICA_URLS": urls})
+    assert split_list(settings.database_replica_urls) == [
+        "postgresql://a/db?sslmode=require",
+        "postgresql://b/db",
+    ]
+    with pytest.raises(SettingsError, match="MEMORY_DATABASE_REPLICA_URLS, entry 2: ") as raised:
+        load_settings({"MEMORY_DATABASE_REPLICA_URLS": f"{urls.split(',')[0]},u:hidden@b/db"})
+    assert "hidden" not in str(raised.value)
+
+
+@pytest.mark.parametrize("seconds", ["0", "0.9", "3601", "nan", "soon"])
+def test_a_lag_has_its_bounds(seconds: str) -> None:
+    with pytest.raises(SettingsError, match="MEMORY_REPLICA_MAX_LAG_SECONDS"):
+        load_settings({"MEMORY_REPLICA_MAX_LAG_SECONDS": seconds})

@@ -9,7 +9,14 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import make_url
 
 from memory.errors import SettingsError
-from memory.urls import SCHEMES, broker_url, check_origins, postgres_url, redis_url
+from memory.urls import (
+    SCHEMES,
+    broker_url,
+    check_origins,
+    postgres_url,
+    postgres_urls,
+    redis_url,
+)
 from tasks.brokers import amqp_configuration
 
 
@@ -78,6 +85,30 @@ def test_sqlite_gets_an_answer_that_says_what_to_use(url: str) -> None:
 def test_what_is_no_url_of_a_database(url: str) -> None:
     with pytest.raises(SettingsError, match="MEMORY_DATABASE_URL: expected postgresql://"):
         postgres_url(url)
+
+
+def test_several_databases() -> None:
+    urls = postgres_urls("postgres://u:a%2Cb@h:5433/db , ,postgresql+asyncpg://r/db?ssl=require,")
+    assert urls == "postgresql://u:a%2Cb@h:5433/db,postgresql://r/db?sslmode=require"
+    assert postgres_urls(urls) == urls
+    assert postgres_urls(" ,") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("postgresql://u:secret@h/db,redis://h", 2),
+        ("mysql://u:secret@h/db", 1),
+        ("postgresql://u:secret,secret@h/db", 1),
+        ("postgresql://u:secret@h:1,other:2/db", 2),
+        ("sqlite:///secret.db", 1),
+        ("postgresql://h/db,postgresql://u:secret@h:port/db", 2),
+    ],
+)
+def test_of_several_the_wrong_one_is_named_and_not_told(text: str, place: int) -> None:
+    with pytest.raises(SettingsError, match=f"MEMORY_X, entry {place}: ") as raised:
+        postgres_urls(text, "MEMORY_X")
+    assert "secret" not in str(raised.value)
 
 
 @given(st.text(alphabet="abp19:/@[].,?&=%#+ \0é", max_size=30))
