@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from alembic.config import Config
 
 import migrations
 from db import migrating
@@ -36,24 +37,36 @@ def downgrade() -> None:
 """
 
 
-@pytest.fixture
-def next_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Next:
-    """Makes this process a version with one migration more, and names its revision."""
-    folder = tmp_path / "versions"
-    folder.mkdir()
-    configuration = migrating._configuration
+def knowing(configuration: Callable[[], Config], folder: Path) -> Callable[[], Config]:
+    """The configuration of a version that has the migrations in `folder`, too."""
     own = Path(migrations.__file__).parent / "versions"
-    before = newest_revision()
 
-    def configured() -> object:
+    def configured() -> Config:
         found = configuration()
         found.set_main_option("path_separator", "os")
         found.set_main_option("version_locations", f"{own}{os.pathsep}{folder}")
         return found
 
+    return configured
+
+
+@pytest.fixture
+def next_folder(tmp_path: Path) -> Path:
+    """Where the migration of the next version lies."""
+    folder = tmp_path / "versions"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def next_version(monkeypatch: pytest.MonkeyPatch, next_folder: Path) -> Next:
+    """Makes this process a version with one migration more, and names its revision."""
+    before = newest_revision()
+    configured = knowing(migrating._configuration, next_folder)
+
     def make(upgrade: str, serves: str = before) -> str:
         values = {"revision": "next", "before": before, "upgrade": upgrade, "serves": serves}
-        (folder / "next_version.py").write_text(FILE.format(**values))
+        (next_folder / "next_version.py").write_text(FILE.format(**values))
         monkeypatch.setattr(migrating, "_configuration", configured)
         return "next"
 

@@ -1,11 +1,15 @@
 """A store that is in use is migrated: nobody waits long, nothing is left half done."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command as alembic
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -18,11 +22,22 @@ from db.migrating import (
     owner_connection,
 )
 from memory.errors import MigrationError
-from tests.db.next_version import ADD_COLUMN, BUILD_INDEX, Next, next_version
+from tests.db.next_version import ADD_COLUMN, BUILD_INDEX, Next, next_folder, next_version
+from tests.older_version import ROOT
 from tests.processes import wait_until
 
-__all__ = ["next_version"]  # a fixture
+__all__ = ["next_folder", "next_version"]  # fixtures
 
+# As `aiml migrate` of the next version.
+MIGRATE = """
+import sys
+from pathlib import Path
+from db import migrating
+from tests.db.next_version import knowing
+migrating._configuration = knowing(migrating._configuration, Path(sys.argv[2]))
+migrating.migrate(sys.argv[1])
+"""
+MIGRATING = "select count(*) from pg_stat_activity where application_name = 'memory_migrate'"
 LATER = "select count(*) from pg_attribute where attname = 'later'"
 INDEX = """
 select indisvalid from pg_index where indexrelid = to_regclass('messages_later')
@@ -96,6 +111,19 @@ def test_a_migration_that_fails_leaves_nothing(database: str, next_version: Next
         assert current_revision(connection) == "next"
 
 
+def test_what_was_done_before_one_fails_stays(database: str, next_version: Next) -> None:
+    newest = newest_revision()
+    with migration_connection(database) as connection:
+        configuration = migrating._configuration()
+        configuration.attributes["connection"] = connection
+        alembic.downgrade(configuration, "-1")
+    next_version("op.execute('select 1 / 0')")
+    with pytest.raises(DBAPIError, match="division by zero"):
+        migrate(database)
+    with owner_connection(database) as connection:
+        assert current_revision(connection) == newest
+
+
 def test_an_index_is_built_while_others_write_and_migrate(
     database: str, next_version: Next
 ) -> None:
@@ -129,6 +157,24 @@ def test_an_index_whose_build_was_killed_is_built_anew(database: str, next_versi
     with owner_connection(database) as connection:
         assert connection.scalar(text(INDEX)) is True
         assert current_revision(connection) == "next"
+
+
+def test_what_a_killed_process_was_at_ends_soon(
+    database: str, next_version: Next, next_folder: Path
+) -> None:
+    """Or it would go on, with its locks, for as long as it takes: here for ever."""
+    next_version(BUILD_INDEX)
+    command = [sys.executable, "-c", MIGRATE, database, str(next_folder)]
+    with using_messages(database), psycopg.connect(database, autocommit=True) as other:
+        process = subprocess.Popen(command, env={"PYTHONPATH": str(ROOT)})
+        building = "select count(*) from pg_stat_progress_create_index"
+        wait_until(lambda: other.execute(building).fetchone() == (1,), "it is built")
+        process.kill()
+        process.wait(30)
+        wait_until(lambda: other.execute(MIGRATING).fetchone() == (0,), "nobody migrates")
+    migrate(database)
+    with owner_connection(database) as connection:
+        assert connection.scalar(text(INDEX)) is True
 
 
 def test_who_migrates_is_waited_for_but_not_for_ever(

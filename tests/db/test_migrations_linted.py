@@ -15,10 +15,10 @@ from cli.postgres import EmbeddedPostgres
 from db import migrating
 from db.migrating import known_revisions, migrate
 from tests.conftest import own_database
-from tests.db.next_version import ADD_COLUMN, BUILD_INDEX, Next, next_version
+from tests.db.next_version import ADD_COLUMN, BUILD_INDEX, Next, next_folder, next_version
 from tests.db.squawk_exceptions import EXCEPTIONS, RULES
 
-__all__ = ["next_version"]  # a fixture
+__all__ = ["next_folder", "next_version"]  # fixtures
 
 SQUAWK = Path(sys.executable).with_name("squawk")
 # What is there, by kind: columns, constraints, indexes, policies, functions, grants, comments.

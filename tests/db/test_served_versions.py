@@ -11,10 +11,10 @@ from db import migrating
 from db.migrating import check_schema, known_revisions, migrate, owner_connection
 from memory.errors import VersionOutdatedError
 from memory.settings import Settings
-from tests.db.next_version import ADD_COLUMN, Next, next_version
+from tests.db.next_version import ADD_COLUMN, Next, next_folder, next_version
 from tests.workers import environment
 
-__all__ = ["next_version"]  # a fixture
+__all__ = ["next_folder", "next_version"]  # fixtures
 
 
 def test_each_migration_says_whom_it_serves_and_none_takes_back_more() -> None:
