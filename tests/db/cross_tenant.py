@@ -4,6 +4,7 @@
 STATEMENTS = {
     "all_messages": "a move of models: how much there is to walk through",
     "count_failed": "a retry for all: how many there are",
+    "count_rows": "a backup: how many rows each tenant has in what was restored",
     "fail_exhausted": "the sweep: what killed its workers",
     "fail_exhausted_jobs": "the restart of stalled jobs",
     "jobs_by_id": "an operator's look-up of a job by its id",
