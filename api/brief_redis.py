@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import structlog
-from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+
+from tasks.redis_clients import async_redis_client, close
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +38,7 @@ class BriefRedis:
 
     def __init__(self, url: str, name: str) -> None:
         # Connections are made when they are needed.
-        self.client = Redis.from_url(
+        self.client = async_redis_client(
             url,
             # Every call is bounded as a whole; these would count the delays of the event loop.
             socket_timeout=None,
@@ -68,7 +69,7 @@ class BriefRedis:
     async def aclose(self) -> None:
         """Close the connections."""
         with contextlib.suppress(RedisError, OSError):
-            await within(CALL_SECONDS, self.client.aclose())
+            await within(CALL_SECONDS, close(self.client))
 
     async def ask(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """What Redis answers to `call`; None when it fails or is left alone."""

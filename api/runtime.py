@@ -42,6 +42,7 @@ from memory.errors import (
 from memory.rerank.protocol import Reranker, RerankerName
 from memory.settings import Settings
 from tasks.publisher import Publisher
+from tasks.redis_clients import async_redis_client, close
 from tasks.resources import Resources
 
 log = structlog.get_logger(__name__)
@@ -91,7 +92,7 @@ class Runtime:
         )
         self.upkeep = None if settings.async_embeddings else Upkeep(self.backstage)
         self.redis: Redis | None = (
-            Redis.from_url(
+            async_redis_client(
                 settings.redis_url,
                 socket_timeout=REDIS_SECONDS,
                 socket_connect_timeout=REDIS_SECONDS,
@@ -228,7 +229,7 @@ class Runtime:
         if self.cache:
             await self.cache.aclose()
         if self.redis:
-            await self.redis.aclose()
+            await close(self.redis)
         await self.engine.dispose()
         await self.side_engine.dispose()
         await asyncio.to_thread(self.backstage.close)

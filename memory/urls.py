@@ -4,6 +4,8 @@ import re
 from urllib.parse import parse_qsl, quote, urlencode
 
 from memory.errors import SettingsError
+from memory.sentinels import SCHEME as SENTINEL_SCHEME
+from memory.sentinels import sentinels
 
 SCHEMES = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+asyncpg"}
 REDIS_SCHEMES = {"redis", "rediss", "unix"}
@@ -47,6 +49,8 @@ def redis_url(url: str, source: str = "MEMORY_REDIS_URL") -> str:
 
     Raises `SettingsError`, naming `source`, when it is not the URL of a Redis server.
     """
+    if sentinels(url, source):
+        return url
     scheme, _, rest = url.partition("://")
     if scheme not in REDIS_SCHEMES or not rest or not _has_good_port(rest.partition("?")[0]):
         raise SettingsError(f"{source}: expected redis://:password@host:6379/0")
@@ -67,7 +71,7 @@ def broker_url(url: str, source: str = "MEMORY_BROKER_URL") -> str:
     """
     scheme, _, rest = url.partition("://")
     if not is_amqp(url):
-        if scheme not in REDIS_SCHEMES:
+        if scheme not in {*REDIS_SCHEMES, SENTINEL_SCHEME}:
             expected = "amqp://user:password@host:5672/vhost or redis://:password@host:6379/0"
             raise SettingsError(f"{source}: expected {expected}")
         return redis_url(url, source)

@@ -2,7 +2,7 @@
 
 import ssl
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import amqp
 from celery import Celery
@@ -11,7 +11,9 @@ from kombu.utils.url import parse_url
 
 from memory.errors import SettingsError
 from memory.queues import QUEUES
+from memory.sentinels import Sentinels, sentinels
 from memory.urls import is_amqp
+from tasks.redis_clients import login, login_of_sentinels
 
 VISIBILITY_SECONDS = 120
 SOCKET_SECONDS = 5
@@ -43,8 +45,9 @@ def broker_configuration(url: str) -> dict[str, Any]:
 
 def redis_configuration(url: str) -> dict[str, Any]:
     """Celery's settings of a Redis."""
+    found = sentinels(url)
     return {
-        "broker_url": url,
+        "broker_url": sentinel_urls(found) if found else url,
         # Celery reads it in the URL, Flower does not.
         "broker_use_ssl": redis_tls(url),
         "broker_transport_options": {
@@ -56,6 +59,46 @@ def redis_configuration(url: str) -> dict[str, Any]:
             "socket_connect_timeout": SOCKET_SECONDS,
             "socket_keepalive": True,
             "health_check_interval": 25,
+            **(by_sentinels(found) if found else {}),
+        },
+    }
+
+
+def sentinel_urls(found: Sentinels) -> str:
+    """The sentinels as kombu has them: it takes the login of the Redis from each."""
+    user, password = quote(found.username or "", safe=""), quote(found.password or "", safe="")
+    let_in = f"{user}:{password}@" if user or password else ""
+    places = [(f"[{host}]" if ":" in host else host, port) for host, port in found.hosts]
+    return ";".join(f"sentinel://{let_in}{host}:{port}/{found.database}" for host, port in places)
+
+
+def by_sentinels(found: Sentinels) -> dict[str, Any]:
+    """What else kombu is told of them."""
+    return {"master_name": found.master_name, "sentinel_kwargs": login_of_sentinels(found)}
+
+
+def schedule_configuration(url: str) -> dict[str, Any]:
+    """RedBeat's settings of the Redis at `url`."""
+    found = sentinels(url)
+    known = (
+        {
+            **login(found),
+            "sentinels": found.hosts,
+            "service_name": found.master_name,
+            "sentinel_kwargs": login_of_sentinels(found),
+        }
+        if found
+        else {}
+    )
+    return {
+        # With sentinels it looks at the scheme alone.
+        "redbeat_redis_url": "redis-sentinel://" if found else url,
+        # Or RedBeat takes what is the broker's.
+        "redbeat_redis_use_ssl": redis_tls(url),
+        "redbeat_redis_options": {
+            "socket_timeout": SOCKET_SECONDS,
+            "socket_connect_timeout": SOCKET_SECONDS,
+            **known,
         },
     }
 

@@ -5,7 +5,7 @@ from typing import Any
 from beat_schedule import beat_schedule
 from memory.queues import EMBEDDINGS, MAINTENANCE
 from memory.settings import Settings
-from tasks.brokers import SOCKET_SECONDS, broker_configuration, queues, redis_tls
+from tasks.brokers import broker_configuration, queues, schedule_configuration
 
 # No task runs longer than this: long work is cut into slices that send themselves again.
 TASK_SECONDS = 60
@@ -71,13 +71,7 @@ def beat_configuration(settings: Settings) -> dict[str, Any]:
         "beat_max_loop_interval": BEAT_LOOP_SECONDS,
         # Or Celery adds an entry to the schedule that looks after results, which are not kept.
         "result_expires": None,
-        "redbeat_redis_url": settings.redis_url,
-        # Or RedBeat takes what is the broker's.
-        "redbeat_redis_use_ssl": redis_tls(settings.redis_url),
-        "redbeat_redis_options": {
-            "socket_timeout": SOCKET_SECONDS,
-            "socket_connect_timeout": SOCKET_SECONDS,
-        },
+        **schedule_configuration(settings.redis_url),
         "redbeat_lock_timeout": BEAT_LOCK_SECONDS,
         "redbeat_key_prefix": "memory:redbeat",
     }

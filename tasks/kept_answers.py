@@ -3,8 +3,9 @@
 import secrets
 
 import structlog
-from redis import Redis
 from redis.exceptions import RedisError
+
+from tasks.redis_clients import redis_client
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +37,7 @@ class KeptAnswers:
 
     def __init__(self, url: str) -> None:
         timeouts = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
-        self._redis = Redis.from_url(url, **timeouts) if url else None
+        self._redis = redis_client(url, **timeouts) if url else None
 
     def changed(self, tenant_id: str) -> None:
         """End the answers of a tenant. When Redis does not take it, they end within a minute."""
