@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Needs Python 3.11 or newer, a POSIX shell and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run watch test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance bench-watching bench-panels fuzz load load-cluster compose-check prometheus rabbitmq dashboards audit lock clean
+.PHONY: help run watch test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance bench-watching bench-brokers bench-panels fuzz load load-cluster compose-check prometheus rabbitmq dashboards audit lock clean
 
 VENV := .venv
 EXTRAS := .venv-extras
@@ -118,6 +118,9 @@ bench-entrance: $(VENV)/dev.stamp ## measure what keys, limits and row-level sec
 
 bench-watching: $(VENV)/dev.stamp ## measure what metrics, logs and traces cost a request
 	$(VENV)/bin/python -m bench.watching $(ARGS)
+
+bench-brokers: $(VENV)/dev.stamp ## measure the time from a POST to the vector of an idle service: [ARGS="--url URL"]
+	$(VENV)/bin/python -m bench.brokers $(ARGS)
 
 bench-panels: $(VENV)/dev.stamp ## draw the dashboards' panels: [PROMETHEUS=url] [REPORT=folder]
 	$(VENV)/bin/python -m bench.panels $(if $(PROMETHEUS),--prometheus '$(PROMETHEUS)') \

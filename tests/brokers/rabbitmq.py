@@ -91,9 +91,12 @@ class RabbitMQ:
             return False
 
     def waiting(self, queue: str) -> int:
-        """How many tasks wait in `queue`, which must be there."""
+        """How many tasks wait in `queue`."""
         with amqp.Connection(f"127.0.0.1:{self.port}", USER, PASSWORD) as connection:
-            declared = connection.channel().queue_declare(queue, passive=True)
+            try:
+                declared = connection.channel().queue_declare(queue, passive=True)
+            except amqp.NotFound:
+                return 0
             return int(declared.message_count)
 
     def forget(self, queues: Iterable[str]) -> None:
