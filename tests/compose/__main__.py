@@ -33,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="compose-check")
     parser.add_argument("--app", type=Path, default=Path(sys.prefix), help="the image's /app")
     parser.add_argument("--keep", type=Path, help="a new folder for logs, kept")
+    parser.add_argument("--again", action="store_true", help="stop all, and start it once more")
     options = parser.parse_args()
     # Nothing that is mounted here is seen elsewhere, and all of it goes with this process.
     mount("--make-rprivate", "/")
@@ -41,7 +42,8 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
     try:
-        print(json.dumps(Check(folder, options.app.resolve()).run(), indent=1))
+        check = Check(folder, options.app.resolve())
+        print(json.dumps(check.run(again=options.again), indent=1))
     finally:
         if not options.keep:
             # Rooms are mounts, which end with this process, not files to delete.
@@ -65,11 +67,13 @@ class Check:
         self._rooms: dict[str, Room] = {}
         self._healthy_after: dict[str, float] = {}
 
-    def run(self) -> dict[str, Any]:
-        """What was seen, as the object that is printed."""
+    def run(self, *, again: bool) -> dict[str, Any]:
+        """What was seen, as the object that is printed; with `again`, of the second start."""
         started = time.monotonic()
         try:
             self._start_all(started)
+            if again:
+                self._start_anew()
             seen = {
                 "healthy_after_seconds": self._healthy_after,
                 "not_run": sorted(self._images.keys() - self._services.keys()),
@@ -96,6 +100,17 @@ class Check:
                     self._look(name, started)
             assert time.monotonic() - started < HEALTHY_SECONDS, f"only {self._healthy_after}"
             time.sleep(0.05)
+
+    def _start_anew(self) -> None:
+        """As after `docker compose stop` and `up`: on the volumes that there are."""
+        with self._api() as api:
+            a_message(api, self._key())
+        assert set(self._stop_all().values()) <= {0, -15}
+        self._rooms = {}
+        self._healthy_after = {}
+        self._start_all(time.monotonic())
+        with self._api() as api:
+            assert found_by_meaning(api, self._key()), "the message is gone"
 
     def _may_start(self, service: Service) -> bool:
         # One that cannot be run here is taken for healthy.
@@ -126,16 +141,21 @@ class Check:
         }
 
     def _asked(self) -> dict[str, Any]:
-        key = (self._folder / "secrets" / "api_keys").read_text().strip()
         user, _, password = (
             (self._folder / "secrets" / "flower_auth").read_text().strip().partition(":")
         )
         flower = f"{self._url('flower', 5555)}/workers"
         assert httpx.get(flower).status_code == 401
         assert httpx.get(flower, auth=(user, password)).status_code == 200
-        with httpx.Client(base_url=self._url("api", 8000), timeout=10) as api:
-            found = a_message(api, {"X-API-Key": key})
+        with self._api() as api:
+            found = a_message(api, self._key())
         return {"found": found, **(self._watched() if "prometheus" in self._rooms else {})}
+
+    def _api(self) -> httpx.Client:
+        return httpx.Client(base_url=self._url("api", 8000), timeout=10)
+
+    def _key(self) -> dict[str, str]:
+        return {"X-API-Key": (self._folder / "secrets" / "api_keys").read_text().strip()}
 
     def _watched(self) -> dict[str, Any]:
         """What Prometheus reads, and whom it tells."""
@@ -187,13 +207,15 @@ def a_message(api: httpx.Client, key: dict[str, str]) -> str:
     posted = api.post("/v1/messages", json=body, headers=key)
     assert posted.status_code == 202, posted.text
 
-    def hits() -> list[dict[str, Any]]:
-        asked = {"tenant_id": "acme", "query": ASKED}
-        answer = api.get("/v1/memory/search", params=asked, headers=key).json()
-        return [hit for hit in answer["items"] if answer["degraded"] is False]
+    until(lambda: found_by_meaning(api, key), "the message is found by its meaning", 30)
+    return found_by_meaning(api, key)[0]
 
-    until(lambda: hits(), "the message is found by its meaning", 30)
-    return str(hits()[0]["content"])
+
+def found_by_meaning(api: httpx.Client, key: dict[str, str]) -> list[str]:
+    """What a search finds by words that the message does not have."""
+    asked = {"tenant_id": "acme", "query": ASKED}
+    answer = api.get("/v1/memory/search", params=asked, headers=key).json()
+    return [str(hit["content"]) for hit in answer["items"] if answer["degraded"] is False]
 
 
 def until(condition: Callable[[], object], what: str, seconds: float) -> None:

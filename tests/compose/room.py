@@ -17,6 +17,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -42,7 +43,8 @@ class Room:
         self.log = folder / "logs" / f"{service.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._folder = folder
-        self._root = folder / "rooms" / service.name
+        # A new one for each start, as a container is.
+        self._root = Path(tempfile.mkdtemp(prefix=f"{service.name}-", dir=folder / "rooms"))
         self._build(python, names)
 
     def start(self) -> None:
@@ -115,9 +117,10 @@ class Room:
                 (self._root / name).symlink_to(link.readlink())
             elif link.exists():
                 self._bind(link)
-        for place in ("/usr", *(f"/etc/{name}" for name in ETC), sys.base_prefix, str(ROOT)):
-            self._bind(Path(place))
-        self._bind(made_from(python))
+        # Of this process's own environment are the programs.
+        places = ["/usr", *(f"/etc/{name}" for name in ETC), sys.base_prefix, str(ROOT), sys.prefix]
+        for place in (*map(Path, places), made_from(python)):
+            self._bind(place)
         if self.image.entrypoint == ["alertmanager"]:
             self._bind(UNPACKED / "share", "/usr/share")
         self._bind(python, "/app")

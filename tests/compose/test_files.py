@@ -57,6 +57,16 @@ def test_every_part_is_there() -> None:
     assert profiles == {"tracing", "logging", "edge", "tunnel"}
 
 
+def test_what_it_takes_from_outside_has_a_default_and_is_documented() -> None:
+    taken = re.findall(r"(?<!\$)\$\{(\w+)(:-)?", COMPOSE.read_text())
+    page = (ROOT / "docs" / "deployment.md").read_text()
+    for name, default in taken:
+        assert default
+        assert f"`{name}" in page, name
+        # Such a name in a `.env` would be taken for a misspelt setting of `aiml up`.
+        assert not name.startswith("MEMORY_")
+
+
 @EACH
 def test_an_image_is_pinned(service: Service) -> None:
     tag = service.image.rpartition(":")[2]
