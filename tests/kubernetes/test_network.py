@@ -75,7 +75,7 @@ def test_it_reaches_what_it_works_with_and_no_more(each: Workload) -> None:
     if each.name not in ("beat", "flower"):
         needed |= {5432}
     if each.name != "migrate":
-        needed |= {6379, 6380, 5671, 5672}
+        needed |= {6379, 6380, 26379, 5671, 5672}
     assert reached(each) - {443} == needed
     # Whose model may be a provider's, behind a file that is applied by hand.
     assert (443 in reached(each)) == (

@@ -65,6 +65,11 @@ def test_secrets_come_of_the_secret_and_of_nowhere_else(each: Workload) -> None:
     assert given == {"configMapRef": {"name": config["metadata"]["name"]}}
 
 
+def test_each_secret_that_there_is_reaches_a_part() -> None:
+    held = {name for each in workloads() for name in each.secrets}
+    assert held == {variable(field) for field in SECRETS} - {"OTEL_EXPORTER_OTLP_ENDPOINT"}
+
+
 def test_a_part_gets_no_secret_that_it_does_not_use() -> None:
     held = {name for each in workloads() for name in each.secrets if each.name != "api"}
     assert "MEMORY_API_KEYS" not in held
