@@ -19,6 +19,7 @@ from memory.errors import (
 )
 from memory.logs import configure_logging
 from memory.queues import EMBEDDINGS
+from tasks.ending import cut_short
 from tasks.resources import Resources
 
 log = structlog.get_logger(__name__)
@@ -33,12 +34,24 @@ class Task(celery.Task):  # type: ignore[misc]
     # Failures that are known for what they are: their line is enough, without a traceback in logs.
     throws = (NotEmbeddedError, JobStepError)
     Request = "tasks.counting:CountedRequest"
+    # Of those that a worker's end has cut short; there are no others.
+    max_retries = None
 
     @property
     def resources(self) -> Resources:
         """The connections and the model of this process."""
         resources: Resources = self.app.resources
         return resources
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """Run it; what its worker has no time for any more is sent again, as it came."""
+        try:
+            return self.run(*args, **named)
+        except Exception as error:
+            if not cut_short(error):
+                raise
+            shown = {"argsrepr": self.request.argsrepr, "kwargsrepr": self.request.kwargsrepr}
+            raise self.retry(countdown=0, throw=False, **shown) from None
 
 
 @setup_logging.connect

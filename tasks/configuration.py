@@ -16,6 +16,7 @@ BEAT_LOOP_SECONDS = 5
 
 TASK_MODULES = (
     "tasks.counting",
+    "tasks.stopping",
     "tasks.embedding",
     "tasks.sweeping",
     "tasks.indexing",

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import celery
 from billiard.exceptions import WorkerLostError
 from celery import states
-from celery.exceptions import SoftTimeLimitExceeded
 from celery.signals import (
     celeryd_after_setup,
     celeryd_init,
@@ -19,6 +18,7 @@ from celery.signals import (
 from celery.worker.request import Request
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from tasks.ending import is_late
 from tasks.exposing import Pool, describe_process, serve_metrics, share_values
 from tasks.metrics import WorkMetrics
 from tasks.resources import Resources
@@ -133,12 +133,3 @@ def end_task(task: celery.Task, task_id: str, state: str, retval: Any, **_: Any)
     if Counting.tasks:
         Counting.count(task.name, outcome)
         Counting.tasks.seconds.labels(task.name, outcome).observe(seconds)
-
-
-def is_late(error: BaseException | None) -> bool:
-    """Whether a task's time was up, whatever was made of that on the way: psycopg wraps it."""
-    while error is not None:
-        if isinstance(error, SoftTimeLimitExceeded):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

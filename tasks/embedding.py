@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -12,6 +12,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from db.queries.embeddings import (
     CLAIM_PENDING,
     FILL_VECTORS,
+    GIVE_BACK,
     RELEASE_CLAIM,
     WAITING,
     WRITE_VECTORS,
@@ -22,6 +23,7 @@ from memory.embedding.batching import embed_contents
 from memory.embedding.protocol import Vectors
 from memory.errors import EmbeddingError, EmbeddingRejectedError, EmbeddingUnavailableError
 from tasks.base import Task
+from tasks.ending import cut_short, ending
 from tasks.indexing import write_contexts
 from tasks.metrics import timed
 from tasks.outcome import Failure, Outcome
@@ -59,7 +61,7 @@ def embed_messages(task: Task, messages: dict[str, list[str]], alone: bool = Fal
     enough = time.monotonic() + TASK_ENOUGH_SECONDS
     for tenant_id, named in messages.items():
         left = [UUID(message_id) for message_id in named]
-        while left and time.monotonic() < enough:
+        while left and time.monotonic() < enough and not ending():
             if obstacle := task.resources.obstacle(tried=alone):
                 # Not sent again: they wait for the sweep.
                 outcome.note(tenant_id, len(left), Failure(obstacle, "left pending"))
@@ -102,9 +104,24 @@ def claim(resources: Resources, tenant_id: str, ids: Sequence[UUID], alone: bool
 def embed_claimed(
     resources: Resources, tenant_id: str, claimed: Sequence[Claimed]
 ) -> Failure | None:
-    """Store the vectors of `claimed`, or free each for a later try with the reason noted."""
+    """Store the vectors of `claimed`, or free each for a later try with the reason noted.
+
+    What is interrupted because the worker ends is freed at once, and no try.
+    """
     if not claimed:
         return None
+    try:
+        return embed_or_release(resources, tenant_id, claimed)
+    except Exception as error:
+        if cut_short(error):
+            give_back(resources, tenant_id, claimed)
+        raise
+
+
+def embed_or_release(
+    resources: Resources, tenant_id: str, claimed: Sequence[Claimed]
+) -> Failure | None:
+    """The same; what interrupts it is raised."""
     started = time.perf_counter()
     write_contexts(resources, tenant_id, [message.id for message in claimed])
     try:
@@ -114,6 +131,8 @@ def embed_claimed(
         hopeless = len(claimed) == 1
         return release(resources, tenant_id, claimed, error, hopeless=hopeless, delay=0)
     except Exception as error:
+        if cut_short(error):
+            raise
         failure = release(resources, tenant_id, claimed, error)
         if isinstance(error, SoftTimeLimitExceeded):
             # The task is over, and has a few seconds to say so.
@@ -124,6 +143,12 @@ def embed_claimed(
     milliseconds = round(took * 1000)
     log.info("embedded", tenant_id=tenant_id, messages=len(claimed), milliseconds=milliseconds)
     return None
+
+
+def give_back(resources: Resources, tenant_id: str, claimed: Sequence[Claimed]) -> None:
+    """Free `claimed` at once, as if it had never been claimed: no fault of theirs was the end."""
+    with resources.engine.begin() as connection:
+        connection.execute(GIVE_BACK, {"tenant_id": tenant_id, **named(claimed)})
 
 
 def embed_for_all(resources: Resources, tenant_id: str, claimed: Sequence[Claimed]) -> None:
@@ -174,6 +199,14 @@ def write(
     return embedded
 
 
+def named(claimed: Sequence[Claimed]) -> dict[str, list[Any]]:
+    """The parameters that name `claimed` as they were read."""
+    return {
+        "ids": [message.id for message in claimed],
+        "versions": [message.version for message in claimed],
+    }
+
+
 def release(
     resources: Resources,
     tenant_id: str,
@@ -190,8 +223,7 @@ def release(
             RELEASE_CLAIM,
             {
                 "tenant_id": tenant_id,
-                "ids": [message.id for message in claimed],
-                "versions": [message.version for message in claimed],
+                **named(claimed),
                 # A row may keep what a provider says of its own words; a log may not.
                 "error": error.in_full if isinstance(error, EmbeddingError) else reason,
                 "hopeless": hopeless,

@@ -28,6 +28,7 @@ from db.queries.terms import (
 from memory.lexical.analysis import Analyser, analyser
 from memory.tenants import TenantSettings, effective
 from tasks.base import Task
+from tasks.ending import ending
 from tasks.growth import GROWTH
 from tasks.resources import Resources
 from tasks.sending import send_again
@@ -94,7 +95,7 @@ def reindex_terms(task: Task) -> str:
     slices = 0
     while reindex_slice(task.resources):
         slices += 1
-        if time.monotonic() > enough:
+        if time.monotonic() > enough or ending():
             send_again(task.app, task.name)
             return f"{slices} slices, goes on"
     return f"{slices} slices" if slices else "nothing to do"

@@ -29,6 +29,7 @@ from db.queries.jobs import (
 from memory.errors import JobLostError, JobStepError, MemoryLayerError
 from memory.jobs import ALL_TENANTS, HOPELESS, JobKind
 from tasks.base import Task
+from tasks.ending import cut_short, ending
 from tasks.resources import Resources
 from tasks.sending import send_job
 
@@ -143,14 +144,14 @@ def work(
     enough = time.monotonic() + seconds
     try:
         while (result := step(resources, held)) is None:
-            if time.monotonic() > enough:
-                with resources.engine.begin() as connection:
-                    connection.execute(RELEASE_JOB, held.named)
-                return GOES_ON + progress(held)
+            if time.monotonic() > enough or ending():
+                return leave(resources, held)
         finish(resources, held, result)
     except JobLostError:
         return "cancelled, or another's"
     except Exception as error:
+        if cut_short(error):
+            return leave(resources, held)
         return put_off(resources, held, error)
     return f"completed: {progress(held)}"
 
@@ -164,6 +165,13 @@ def take(resources: Resources, tenant_id: str, job_id: UUID) -> Held | None:
             TAKE_JOB, {**parameters, "lease": LEASE_SECONDS, "max_attempts": MAX_ATTEMPTS}
         ).one_or_none()
     return None if row is None else Held(tenant_id, job_id, runner, row)
+
+
+def leave(resources: Resources, held: Held) -> str:
+    """Leave the job to the next runner, where its last slice has ended."""
+    with resources.engine.begin() as connection:
+        connection.execute(RELEASE_JOB, held.named)
+    return GOES_ON + progress(held)
 
 
 def finish(resources: Resources, held: Held, result: Values) -> None:

@@ -7,6 +7,7 @@ from celery import shared_task
 
 from db.queries.terms import LIVE_AND_COUNTED_OF_MANY
 from tasks.base import Task
+from tasks.ending import ending
 from tasks.indexing import is_old, refresh
 from tasks.resources import Resources
 from tasks.sending import send_again
@@ -42,7 +43,7 @@ def refresh_old(resources: Resources, after: str, seconds: float) -> Round:
         for tenant_id, old in tenants:
             looked_at += 1
             refreshed += old and refresh(resources, tenant_id)
-            if time.monotonic() > enough:
+            if time.monotonic() > enough or ending():
                 return Round(looked_at, refreshed, goes_on_after=tenant_id)
         after = tenants[-1][0]
     return Round(looked_at, refreshed)

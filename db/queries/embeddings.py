@@ -114,6 +114,16 @@ where tenant_id = :tenant_id and messages.id = input.id
 returning embedding_status
 """)
 
+# The worker is to end: another may take them at once, and the attempt has not been one.
+GIVE_BACK = text("""
+/* give_back */
+update messages
+set claimed_until = null, embedding_attempts = greatest(embedding_attempts - 1, 0)
+from unnest(cast(:ids as uuid[]), cast(:versions as int[])) as input (id, version)
+where tenant_id = :tenant_id and messages.id = input.id
+  and content_version = input.version and embedding_status = 'pending'
+""")
+
 # Across tenants: the sweep. A new message is left to its own task for `grace` seconds.
 OVERDUE = text("""
 /* overdue */
