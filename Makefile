@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Needs Python 3.11 or newer, a POSIX shell and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run watch test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance bench-watching bench-brokers bench-panels fuzz load load-cluster compose-check prometheus rabbitmq dashboards audit lock clean
+.PHONY: help run watch test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance bench-watching bench-brokers bench-panels bench-restart fuzz load load-cluster compose-check prometheus rabbitmq dashboards audit lock clean
 
 VENV := .venv
 EXTRAS := .venv-extras
@@ -125,6 +125,9 @@ bench-brokers: $(VENV)/dev.stamp ## measure the time from a POST to the vector o
 bench-panels: $(VENV)/dev.stamp ## draw the dashboards' panels: [PROMETHEUS=url] [REPORT=folder]
 	$(VENV)/bin/python -m bench.panels $(if $(PROMETHEUS),--prometheus '$(PROMETHEUS)') \
 	  $(if $(REPORT),--report '$(REPORT)') $(ARGS)
+
+bench-restart: $(VENV)/dev.stamp ## restart and stop the service under load: [ARGS="--restarts N"]
+	$(VENV)/bin/python -m bench.restarting $(ARGS)
 
 compose-check: $(VENV)/dev.stamp ## AS ROOT: run compose.yaml's services, without an engine: [ARGS="--app folder --keep folder"]
 	@unshare --net --mount --pid --fork --kill-child --mount-proc $(VENV)/bin/python -m tests.compose $(ARGS)

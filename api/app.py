@@ -72,8 +72,11 @@ HANDLERS = [
 ]
 
 
-def create_app(settings: Settings | None = None) -> Gate:
-    """The whole API as one ASGI application, its lifespan included."""
+def create_app(settings: Settings | None = None, *, patient: bool = False) -> Gate:
+    """The whole API as one ASGI application, its lifespan included.
+
+    One that is `patient` does not start before the store can be served.
+    """
     settings = settings or load_settings()
     metrics = Metrics(settings)
     runtime = Runtime(settings, metrics)
@@ -81,6 +84,8 @@ def create_app(settings: Settings | None = None) -> Gate:
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with traces(settings), runtime.running():
+            if patient:
+                await runtime.until_ready()
             yield
 
     parameters = Parameters()

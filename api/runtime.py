@@ -56,6 +56,7 @@ MAY_PASS = (
     OSError,
 )
 RETRY_SECONDS = 1.0
+POLL_SECONDS = 0.05
 STOP_SECONDS = 10
 DATABASE_AWAY = "The database does not answer now."
 REDIS_SECONDS = 0.5
@@ -156,6 +157,11 @@ class Runtime:
             for each in watching:
                 each.cancel()
             await self._stop()
+
+    async def until_ready(self) -> None:
+        """Wait until the store can be served."""
+        while not self.ready:  # noqa: ASYNC110 - another task looks now and then
+            await asyncio.sleep(POLL_SECONDS)
 
     def turn_away(self) -> None:
         """From here on readiness says no; all is answered as before."""

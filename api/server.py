@@ -16,11 +16,10 @@ from uvicorn.config import STARTUP_FAILURE
 from api.app import create_app
 from api.gate import Gate
 from api.protocol import Protocol, State
+from api.signals import HAND_OVER
 from memory.logs import configure_logging
 from memory.settings import Settings
 
-# Another process answers on the same socket: whoever comes from here on is not to be missed.
-HAND_OVER = signal.SIGUSR1
 # uvicorn looks once in so long whether it is to end.
 TICK_SECONDS = 0.1
 TICKS_A_SECOND = 10
@@ -44,7 +43,14 @@ class Server(uvicorn.Server):
 
     server_state: State
 
-    def __init__(self, gate: Gate, host: str, port: int, times: Times = Times()) -> None:  # noqa: B008
+    def __init__(
+        self,
+        gate: Gate,
+        host: str,
+        port: int,
+        times: Times = Times(),  # noqa: B008 - a constant
+        on_start: Callable[[], None] = lambda: None,
+    ) -> None:
         proxies = gate.trusted_proxies
         super().__init__(
             uvicorn.Config(
@@ -67,6 +73,7 @@ class Server(uvicorn.Server):
         self.server_state = State()
         self._gate = gate
         self._times = times
+        self._on_start = on_start
         self._handing_over = False
         self._hurried = False
 
@@ -78,6 +85,13 @@ class Server(uvicorn.Server):
         self._hurried = self.should_exit
         self._handing_over = sig == HAND_OVER and not self._hurried
         self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take connections."""
+        await super().startup(sockets)
+        for listener in sockets or ():
+            log.info("listening", address=listener.getsockname()[:2])
+        self._on_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no more requests, and let those at hand finish."""
@@ -122,10 +136,17 @@ class Server(uvicorn.Server):
             waiting.cancel()
 
 
-def serve(settings: Settings, sockets: Sequence[socket.socket] = ()) -> None:
+def serve(
+    settings: Settings,
+    sockets: Sequence[socket.socket] = (),
+    *,
+    patient: bool = False,
+    on_start: Callable[[], None] = lambda: None,
+) -> None:
     """Serve until SIGINT or SIGTERM, then let the requests at hand finish.
 
-    On `sockets`, which listen already, or else on the address of the settings. Ends the process
+    On `sockets`, which listen already, or else on the address of the settings; `patient`: not
+    before the store can be served. `on_start` is told when connections are taken. Ends the process
     with code 3, and a line in the log that says why, when the port is taken or the store must not
     be served as it is.
     """
@@ -133,7 +154,8 @@ def serve(settings: Settings, sockets: Sequence[socket.socket] = ()) -> None:
     times = Times(
         settings.api_keep_alive_seconds, settings.api_drain_seconds, settings.api_stop_seconds
     )
-    server = Server(create_app(settings), settings.api_host, settings.api_port, times)
+    gate = create_app(settings, patient=patient)
+    server = Server(gate, settings.api_host, settings.api_port, times, on_start)
     signal.signal(HAND_OVER, server.handle_exit)
     server.run(list(sockets) or None)
     if not server.started:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -15,12 +16,13 @@ from cli.excerpt import excerpt
 from cli.rotation import follow
 
 POLL_SECONDS = 0.02
+LAST_LINES = 50
 
 
 class Child:
     """A process in a session of its own, so that Ctrl-C reaches only the one that started it.
 
-    Its standard output and error go to a bounded file at `log`.
+    It inherits `descriptors`. Its standard output and error go to a bounded file at `log`.
     """
 
     def __init__(
@@ -30,11 +32,13 @@ class Child:
         environment: Mapping[str, str],
         account: Account | None = None,
         folder: Path = Path("/"),
+        descriptors: Sequence[int] = (),
     ) -> None:
         """Raises `OSError` when the program cannot be started."""
         self.log = log
         self.started = time.monotonic()
-        self._log_start = log.stat().st_size if log.exists() else 0
+        # Not read from the log: another process may write into it, too.
+        self._last: deque[bytes] = deque(maxlen=LAST_LINES)
         self.process = subprocess.Popen(  # noqa: S603 - programs of ours
             [str(part) for part in command],
             cwd=folder,
@@ -43,10 +47,11 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=descriptors,
             **(account.popen_arguments() if account else {}),
         )
         pipe: IO[bytes] | None = self.process.stdout
-        self._copying: threading.Thread | None = follow(pipe, log) if pipe else None
+        self._copying: threading.Thread | None = follow(pipe, log, self._last) if pipe else None
 
     @property
     def pid(self) -> int:
@@ -81,4 +86,4 @@ class Child:
 
     def last_lines(self, count: int = 5) -> str:
         """The end of what it has written, for an error message."""
-        return excerpt(self.log, self._log_start, count)
+        return excerpt(list(self._last), count)

@@ -2,26 +2,17 @@
 
 import json
 import re
-from pathlib import Path
+from collections.abc import Iterable
 
-TAIL_BYTES = 65_536
 LINE_CHARACTERS = 300
 # The last line of a traceback names the error; inside a group it is drawn with bars before it.
 RAISED = re.compile(r"^[\s|]*(?:\w+\.)*(\w*Error: .+)$", re.MULTILINE)
 
 
-def excerpt(log: Path, since: int, lines: int) -> str:
-    """The last lines that came after the first `since` bytes of a log, each readable as it is."""
-    try:
-        with log.open("rb") as file:
-            size = log.stat().st_size
-            # A smaller file than before is a new one.
-            start = since if since <= size else 0
-            file.seek(max(start, size - TAIL_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
-    return "\n".join(readable(line)[:LINE_CHARACTERS] for line in text.splitlines()[-lines:])
+def excerpt(said: Iterable[bytes], lines: int) -> str:
+    """The last of the lines that a process has said, each readable as it is."""
+    last = [line.decode("utf-8", "replace").rstrip("\n") for line in said][-lines:]
+    return "\n".join(readable(line)[:LINE_CHARACTERS] for line in last)
 
 
 def readable(line: str) -> str:

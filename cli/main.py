@@ -13,6 +13,7 @@ from memory.settings import unknown_settings
 
 COMMANDS = {
     "up": "cli.up:up",
+    "restart": "cli.restart:restart",
     "migrate": "cli.parts:migrate",
     "api": "cli.parts:api",
     "worker": "cli.parts:worker",

@@ -1,17 +1,23 @@
 """One part of the service, as the supervisor sees it."""
 
 import signal
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from cli.child import Child
+from cli.listening import passed_on
 
 # Marks the processes of a data folder, so that the next start finds those that a killed one left.
 INSTANCE = "AIML_INSTANCE"
-# `aiml up` names a file in this variable, which a worker makes once it takes tasks.
+# `aiml up` names a file in this variable, which API and worker make once they are at work.
 READY_FILE = "AIML_READY_FILE"
+# Set for one that starts beside the one whose place it takes: it takes no traffic before it can.
+SUCCESSOR = "AIML_SUCCESSOR"
+# Set so that two workers on one machine have two names.
+NAME_SUFFIX = "AIML_NAME_SUFFIX"
 
 
 class Part(Protocol):
@@ -30,7 +36,11 @@ class Part(Protocol):
 
 
 class Program:
-    """A part that is one of our own commands: SIGTERM ends it in order."""
+    """A part that is one of our own commands: SIGTERM ends it in order.
+
+    When it is at work it makes the file `ready`, if it is given one, and it `answers`. It inherits
+    `sockets`.
+    """
 
     def __init__(
         self,
@@ -39,17 +49,41 @@ class Program:
         logs: Path,
         environment: Mapping[str, str],
         stop_seconds: float = 10.0,
+        ready: Path | None = None,
+        sockets: Sequence[socket.socket] = (),
+        answers: Callable[[], bool] = lambda: True,
     ) -> None:
         self.name = name
         self.child: Child | None = None
+        self.ready = ready
+        self.stop_seconds = stop_seconds
         self._command = command
         self._log = logs / f"{name}.log"
-        self._environment = environment
-        self._stop_seconds = stop_seconds
+        self._environment = dict(environment) | passed_on(sockets)
+        if ready:
+            self._environment[READY_FILE] = str(ready)
+        self._sockets = sockets
+        self._answers = answers
 
-    def launch(self) -> None:
-        """Start the process, in the folder of this one, so that both read the same `.env`."""
-        self.child = Child(self._command, self._log, self._environment, folder=Path.cwd())
+    @property
+    def at_work(self) -> bool:
+        """Whether it is ready for what it is there for."""
+        return (self.ready is None or self.ready.exists()) and self._answers()
+
+    def launch(self, **more: str) -> None:
+        """Start the process, in the folder of this one, so that both read the same `.env`.
+
+        With `more` variables, this time only.
+        """
+        if self.ready:
+            self.ready.unlink(missing_ok=True)
+        self.child = Child(
+            self._command,
+            self._log,
+            {**self._environment, **more},
+            folder=Path.cwd(),
+            descriptors=[each.fileno() for each in self._sockets],
+        )
 
     def stop(
         self, seconds: float | None = None, hurried: Callable[[], bool] = lambda: False
@@ -58,7 +92,7 @@ class Program:
         if self.child is None:
             return
         self.child.signal(signal.SIGTERM)
-        self.child.wait(self._stop_seconds if seconds is None else seconds, hurried)
+        self.child.wait(self.stop_seconds if seconds is None else seconds, hurried)
         self.child.clear()
         self.child = None
 

@@ -9,7 +9,8 @@ import click
 from sqlalchemy.exc import OperationalError
 
 from cli.errors import StartError
-from cli.part import READY_FILE
+from cli.listening import heard_on, inherited
+from cli.part import NAME_SUFFIX, READY_FILE, SUCCESSOR
 from cli.servers import connection, database
 from db.migrating import migrate as migrate_schema
 from memory.errors import SettingsError
@@ -32,8 +33,12 @@ def migrate() -> None:
 @click.command()
 def api() -> None:
     """Run the API alone (also: aiml-api)."""
+    sockets = inherited()
+    settings = heard_on(connection(load_settings()), sockets)
     # Here and not above: the other parts must not pay for the web framework.
-    import_module("api.server").serve(connection(load_settings()))
+    import_module("api.server").serve(
+        settings, sockets, patient=SUCCESSOR in os.environ, on_start=_note_ready
+    )
 
 
 @click.command()
@@ -43,13 +48,14 @@ def worker(queues: str | None) -> None:
     settings = with_broker()
     served = served_queues(settings.worker_queues if queues is None else queues, "--queues")
     app = celery_app(settings)
+    # So that Flower tells two on one machine apart.
+    name = (served[0] if len(served) == 1 else "worker") + os.environ.get(NAME_SUFFIX, "")
     import_module("celery.signals").worker_ready.connect(_note_ready, weak=False)
     app.worker_main(
         [
             "worker",
             f"--queues={','.join(served)}",
-            # So that Flower tells two on one machine apart.
-            f"--hostname={served[0] if len(served) == 1 else 'worker'}@%h",
+            f"--hostname={name}@%h",
             f"--concurrency={settings.worker_concurrency}",
             "--prefetch-multiplier=1",
             # What workers would tell each other is nothing that we use, and costs a second.
@@ -64,7 +70,9 @@ def worker(queues: str | None) -> None:
 def beat() -> None:
     """Run Celery's beat alone; its schedule is in Redis, so several may stand by."""
     settings = with_broker()
-    celery_app(settings).start(["beat", f"--loglevel={settings.log_level}"])
+    app = celery_app(settings)
+    import_module("celery.signals").beat_init.connect(_note_ready, weak=False)
+    app.start(["beat", f"--loglevel={settings.log_level}"])
 
 
 def celery_app(settings: Settings) -> Any:

@@ -3,6 +3,7 @@
 import functools
 import os
 import threading
+from collections import deque
 from pathlib import Path
 from typing import IO
 
@@ -50,17 +51,19 @@ def _opened(path: Path) -> IO[bytes]:
     return open(path, "ab", buffering=0, opener=private)
 
 
-def follow(pipe: IO[bytes], path: Path) -> threading.Thread:
-    """Copy the lines of `pipe` to a rotating file at `path` until the pipe ends."""
-    thread = threading.Thread(target=_copy, args=(pipe, RotatingFile(path)), daemon=True)
+def follow(pipe: IO[bytes], path: Path, last: deque[bytes] | None = None) -> threading.Thread:
+    """Copy the lines of `pipe` to a rotating file at `path`, and to `last`, until the pipe ends."""
+    copied = (pipe, RotatingFile(path), deque[bytes](maxlen=0) if last is None else last)
+    thread = threading.Thread(target=_copy, args=copied, daemon=True)
     thread.start()
     return thread
 
 
-def _copy(pipe: IO[bytes], file: RotatingFile) -> None:
+def _copy(pipe: IO[bytes], file: RotatingFile, last: deque[bytes]) -> None:
     with pipe:
         # A line without an end must not fill the memory, hence the limit.
         while line := pipe.readline(LINE_BYTES):
+            last.append(line)
             try:
                 file.write(line)
             except (OSError, ValueError):

@@ -4,13 +4,15 @@ import signal
 import time
 from collections.abc import Callable
 
+from cli.child import Child
 from cli.errors import StartError
-from cli.part import Part
+from cli.part import SUCCESSOR, Part, Program
 
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 30.0
 # A part that ran this long was well: its next failure counts as the first.
 STEADY_SECONDS = 60.0
+POLL_SECONDS = 0.05
 
 
 class Supervisor:
@@ -25,6 +27,8 @@ class Supervisor:
         self._say = say
         self._first_delay = first_delay
         self._watched: list[Watched] = []
+        # Those that take the place of one of them, or leave it.
+        self._beside: list[Program] = []
 
     def add(self, part: Part) -> None:
         """Start `part` and watch it from now on. Raises `StartError` or `OSError`."""
@@ -38,10 +42,7 @@ class Supervisor:
             child = watched.part.child
             if child and child.exit_code is not None:
                 child.clear()
-                raise StartError(
-                    f"{watched.part.name} {ending(child.exit_code)} at the start"
-                    f" ({child.log}):\n{child.last_lines()}"
-                )
+                raise StartError(ended_at_the_start(watched.part.name, child))
 
     def check(self) -> None:
         """Look at each part once: note what died, start again what is due."""
@@ -56,10 +57,68 @@ class Supervisor:
             elif now >= watched.due:
                 self._restart(watched)
 
+    def replace(
+        self, old: Program, new: Program, seconds: float, pulse: Callable[[], None], number: int
+    ) -> None:
+        """Start `new` beside `old`, and when it is at work have `old` end, by signal `number`.
+
+        Raises `StartError` when it is not at work within `seconds`; then `old` stays. All other
+        parts are seen to meanwhile.
+        """
+        self._beside = [new]
+        try:
+            new.launch(**{SUCCESSOR: "1"})
+            self._wait_at_work(new, seconds, pulse)
+        except (StartError, OSError):
+            if new.child:
+                new.child.clear()
+            self._beside = []
+            raise
+        place = next(index for index, each in enumerate(self._watched) if each.part is old)
+        self._watched[place], self._beside = Watched(new), [old]
+        self._wait_ended(old, number, pulse)
+        self._beside = []
+
+    def renew(self, part: Program, seconds: float, pulse: Callable[[], None]) -> None:
+        """Stop `part` and start it again. Raises `StartError` when it is not at work in time."""
+        watched = next(each for each in self._watched if each.part is part)
+        part.stop()
+        watched.due, watched.failures = None, 0
+        part.launch()
+        self._wait_at_work(part, seconds, pulse)
+
     def stop(self, hurried: Callable[[], bool] = lambda: False) -> None:
         """Stop all parts, the last added first."""
+        for part in self._beside:
+            # One that is not at work yet has nothing to finish.
+            part.stop(None if part.at_work else 0.0, hurried)
         while self._watched:
             self._watched.pop().part.stop(hurried=hurried)
+
+    def _wait_at_work(self, part: Program, seconds: float, pulse: Callable[[], None]) -> None:
+        until = time.monotonic() + seconds
+        while not part.at_work:
+            pulse()
+            self.check()
+            child = part.child
+            if child and child.exit_code is not None:
+                child.clear()
+                raise StartError(ended_at_the_start(part.name, child))
+            if time.monotonic() > until:
+                said = child.last_lines(1) if child else ""
+                raise StartError(f"{part.name} was not ready within {seconds:g} s: {said}")
+            time.sleep(POLL_SECONDS)
+
+    def _wait_ended(self, part: Program, number: int, pulse: Callable[[], None]) -> None:
+        if part.child is None:
+            return
+        part.child.signal(number)
+        until = time.monotonic() + part.stop_seconds
+        while part.child.exit_code is None and time.monotonic() < until:
+            pulse()
+            self.check()
+            time.sleep(POLL_SECONDS)
+        part.child.clear()
 
     def _plan(self, watched: "Watched", what: str, steady: bool) -> None:
         watched.failures = 0 if steady else watched.failures
@@ -85,6 +144,11 @@ class Watched:
         self.part = part
         self.failures = 0
         self.due: float | None = None
+
+
+def ended_at_the_start(name: str, child: Child) -> str:
+    """What there is to say of a process that was to stay."""
+    return f"{name} {ending(child.exit_code)} at the start ({child.log}):\n{child.last_lines()}"
 
 
 def ending(exit_code: int | None) -> str:

@@ -2,28 +2,35 @@
 
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
 import click
 
 from cli import greeting
+from cli.control import Requests
 from cli.embedded import EmbeddedServer
 from cli.errors import StartError
 from cli.interrupts import Interrupts, Stopped
 from cli.leftovers import end, marked
+from cli.listening import listening
 from cli.lock import FolderLock
-from cli.part import INSTANCE, READY_FILE, Program, command
+from cli.part import INSTANCE, NAME_SUFFIX, Program, command
 from cli.postgres import EmbeddedPostgres
 from cli.progress import Progress
 from cli.readiness import API_ANSWERS_SECONDS, flower_listens, not_ready_because, wants_key
 from cli.records import port_is_free, secret
+from cli.rolling import Rolling
 from cli.supervisor import Supervisor
 from cli.valkey import EmbeddedValkey
 from memory.settings import Settings, file_variable, load_settings, variable
 
 ORPHAN_SECONDS = 5.0
-WORKER_STOP_SECONDS = 30.0
+# What API and worker take beyond the time that the settings give them to finish: for what is to be
+# sent and closed, and for what is to be given back.
+BEYOND_SECONDS = 15.0
+STOP_SECONDS = 10.0
 POLL_SECONDS = 0.1
 
 
@@ -43,6 +50,8 @@ class Service:
         self._interrupts = interrupts
         self._supervisor = Supervisor(progress.say)
         self._environment: dict[str, str] = {}
+        self._sockets: list[socket.socket] = []
+        self._programs: dict[str, Program] = {}
 
     def run(self) -> None:
         """Start, watch until a signal comes, stop. Raises `MemoryLayerError`."""
@@ -53,11 +62,17 @@ class Service:
             self._environment = {INSTANCE: instance, variable("data_dir"): str(self.folder)}
             self._end_orphans(instance)
             check_ports(self.settings)
+            requests = Requests(self.folder)
             try:
+                self._sockets = listening(self.settings.api_host, self.settings.api_port)
                 self._start()
+                rolling = Rolling(self._supervisor, self._fresh, self._interrupts.pulse)
                 while True:
                     self._interrupts.pulse()
                     self._supervisor.check()
+                    if answer := requests.next():
+                        self._progress.say("Restarting, for `aiml restart` asks for it.")
+                        rolling.restart(self._programs, self._migrate, answer)
                     time.sleep(POLL_SECONDS)
             except Stopped:
                 pass
@@ -121,26 +136,41 @@ class Service:
         """In the order of which the reverse is a good order to stop in."""
         for name in self._parts():
             self._interrupts.pulse()
-            self._supervisor.add(self._program(name))
+            self._programs[name] = self._program(name)
+            self._supervisor.add(self._programs[name])
 
-    def _program(self, name: str) -> Program:
+    def _fresh(self, old: Program) -> Program:
+        """Another program of the same name, with a ready file of its own."""
+        return self._program(old.name, "" if old.ready != self._ready_file(old.name) else "-2")
+
+    def _program(self, name: str, suffix: str = "") -> Program:
         # Parts get the URLs themselves; a file that holds one of them would give it twice.
         files = {file_variable("database_url"), file_variable("redis_url")}
         inherited = {key: value for key, value in os.environ.items() if key not in files}
         if not self.settings.database_url:
             # They are about some other server: PGSSLMODE, say, would keep us from our own.
             inherited = {key: value for key, value in inherited.items() if key[:2] != "PG"}
-        environment = {**inherited, **self._environment}
-        seconds = 15.0
-        if name == "worker":
-            self._worker_ready.unlink(missing_ok=True)
-            environment[READY_FILE] = str(self._worker_ready)
-            seconds = WORKER_STOP_SECONDS
-        return Program(name, command(name), self.folder / "logs", environment, seconds)
+        environment = {**inherited, **self._environment, NAME_SUFFIX: suffix}
+        seconds = {
+            "api": self.settings.api_drain_seconds
+            + self.settings.api_keep_alive_seconds
+            + self.settings.api_stop_seconds
+            + BEYOND_SECONDS,
+            "worker": self.settings.worker_stop_seconds + BEYOND_SECONDS,
+        }
+        return Program(
+            name,
+            command(name),
+            self.folder / "logs",
+            environment,
+            seconds.get(name, STOP_SECONDS),
+            None if name in ("flower", "migrate") else self._ready_file(name, suffix),
+            self._sockets if name == "api" else (),
+            (lambda: flower_listens(self.settings)) if name == "flower" else lambda: True,
+        )
 
-    @property
-    def _worker_ready(self) -> Path:
-        return self.folder / "worker.ready"
+    def _ready_file(self, name: str, suffix: str = "") -> Path:
+        return self.folder / f"{name}{suffix}.ready"
 
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + API_ANSWERS_SECONDS
@@ -154,10 +184,12 @@ class Service:
     def _obstacle(self) -> str | None:
         """Why the service is not ready, None when it is."""
         if self.settings.async_embeddings:
-            if not self._worker_ready.exists():
+            if not self._programs["worker"].at_work:
                 return f"the worker takes no tasks ({self.folder / 'logs' / 'worker.log'})"
-            if not flower_listens(self.settings):
+            if not self._programs["flower"].at_work:
                 return f"Flower does not answer ({self.folder / 'logs' / 'flower.log'})"
+        if not self._programs["api"].at_work:
+            return f"the API does not answer ({self.folder / 'logs' / 'api.log'})"
         return not_ready_because(self.settings)
 
     def _end_orphans(self, instance: str) -> None:
@@ -168,6 +200,9 @@ class Service:
 
     def _stop(self, instance: str) -> None:
         self._progress.say("Stopping ...")
+        # So that the API alone has them: what it does not take any more is refused.
+        for each in self._sockets:
+            each.close()
         self._supervisor.stop(self._interrupts.hurried)
         end(marked(INSTANCE, instance), signal.SIGKILL, ORPHAN_SECONDS)
         self._progress.say("All stopped; the data stays where it is.")

@@ -1,6 +1,7 @@
 """A worker's metrics: its processes count together, and their parent serves the sums."""
 
 import shutil
+import threading
 import time
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from tasks.metrics import WorkMetrics
 from tasks.resources import Resources
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
+TRY_AGAIN_SECONDS = 1.0
 OUTCOMES = {
     states.SUCCESS: "success",
     states.FAILURE: "failure",
@@ -102,6 +104,17 @@ def serve(**_: Any) -> None:
         describe_process(registry, settings)
         port = settings.worker_metrics_port
         Counting.server = serve_metrics(registry, settings.metrics_host, port)
+        if Counting.server is None:
+            # The worker whose place this one takes may have it for a while.
+            later = (registry, settings.metrics_host, port)
+            threading.Thread(target=serve_later, args=later, daemon=True).start()
+
+
+def serve_later(registry: CollectorRegistry, host: str, port: int) -> None:
+    """Serve once the port is free."""
+    while Counting.server is None:
+        time.sleep(TRY_AGAIN_SECONDS)
+        Counting.server = serve_metrics(registry, host, port, again=True)
 
 
 @worker_process_init.connect

@@ -25,12 +25,18 @@ SHARED = "aiml-worker-metrics-"
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
-def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> WSGIServer | None:
-    """Serve `registry` in a thread; a port that is taken costs the metrics, not the process."""
+def serve_metrics(
+    registry: CollectorRegistry, host: str, port: int, *, again: bool = False
+) -> WSGIServer | None:
+    """Serve `registry` in a thread; a port that is taken costs the metrics, not the process.
+
+    That is logged, but not when it is tried `again`.
+    """
     try:
         server: WSGIServer = start_http_server(port, host, registry)[0]
     except OSError as error:
-        log.warning("metrics_not_served", host=host, port=port, reason=error.strerror)
+        if not again:
+            log.warning("metrics_not_served", host=host, port=port, reason=error.strerror)
         return None
     log.info("metrics_served", host=host, port=server.server_port)
     return server

@@ -12,8 +12,8 @@ import time
 from typing import Any
 
 import celery
-import psutil  # type: ignore[import-untyped]
 import structlog
+from billiard.process import active_children
 from celery.signals import worker_shutting_down
 from celery.worker import state
 
@@ -50,8 +50,9 @@ def see_to_the_end(seconds: float) -> None:
         log.warning("tasks_killed", tasks=killed)
     time.sleep(GIVE_BACK_SECONDS)
     log.error("worker_did_not_end")
-    for child in psutil.Process().children():
-        child.kill()
+    for child in active_children():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
     os._exit(1)
 
 

@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import Connection, text
 
 from api.app import create_app
-from api.server import HAND_OVER, Server, Times
+from api.server import Server, Times
+from api.signals import HAND_OVER
 from memory.settings import Settings
 from tests.conftest import message
 from tests.processes import wait_until

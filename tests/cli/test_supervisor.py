@@ -50,6 +50,17 @@ class Parts:
         self.supervisor.add(self.programs[name])
         return self.child(name)
 
+    def beside(self, name: str, code: str) -> Program:
+        """A program to take the place of another."""
+        command = [sys.executable, "-c", code]
+        ready = self.logs / f"{name}.ready"
+        return Program(name, command, self.logs, os.environ, ready=ready)
+
+    def replace(self, name: str, new: Program, seconds: float = 30) -> None:
+        old = self.programs[name]
+        self.supervisor.replace(old, new, seconds, lambda: None, signal.SIGTERM)
+        self.programs[name] = new
+
     def child(self, name: str) -> Child:
         child = self.programs[name].child
         assert child is not None
@@ -180,3 +191,69 @@ def test_marked_processes_are_found_with_their_children(parts: Parts) -> None:
     assert marked("AIML_INSTANCE", "of-another") == []
     end(found, signal.SIGTERM, 5)
     assert not psutil.pid_exists(child) or wait_gone([psutil.Process(child)], 5) == []
+
+
+# Says that it is at work.
+WORKING = (
+    "import os, pathlib, time; pathlib.Path(os.environ['AIML_READY_FILE']).touch(); time.sleep(60)"
+)
+SUCCEEDS = f"import os; assert os.environ['AIML_SUCCESSOR']; {WORKING}"
+
+
+def test_one_takes_the_place_of_another_and_is_watched_then(parts: Parts) -> None:
+    old = parts.add("api", SLEEP)
+    parts.replace("api", parts.beside("api", SUCCEEDS))
+    assert old.exit_code == -signal.SIGTERM
+    new = parts.child("api")
+    assert new.exit_code is None
+    os.kill(new.pid, signal.SIGKILL)
+    parts.watch_until(lambda: parts.said, "its death is noted")
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [("print('no key is set'); raise SystemExit(2)", "no key is set"), (SLEEP, "not ready within")],
+)
+def test_who_cannot_take_the_place_changes_nothing(parts: Parts, code: str, why: str) -> None:
+    old = parts.add("api", SLEEP)
+    new = parts.beside("api", code)
+    with pytest.raises(StartError, match=why):
+        parts.replace("api", new, 30 if "Exit" in code else 0.3)
+    assert old.exit_code is None
+    assert new.child
+    assert new.child.exit_code is not None
+    parts.supervisor.stop()
+    assert old.exit_code is not None
+
+
+def test_the_others_are_seen_to_meanwhile(parts: Parts) -> None:
+    parts.add("api", SLEEP)
+    worker = parts.add("worker", SLEEP)
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(StartError):
+        parts.replace("api", parts.beside("api", SLEEP), 1.0)
+    assert any(line.startswith("worker was killed") for line in parts.said)
+
+
+def test_a_stop_in_the_middle_ends_both(parts: Parts) -> None:
+    class Enough(Exception):  # noqa: N818 - a signal
+        """Somebody asks for the end."""
+
+    def pulse() -> None:
+        raise Enough
+
+    old, new = parts.add("api", SLEEP), parts.beside("api", SLEEP)
+    with pytest.raises(Enough):
+        parts.supervisor.replace(parts.programs["api"], new, 30, pulse, signal.SIGTERM)
+    beside = new.child
+    assert beside
+    parts.supervisor.stop()
+    assert old.exit_code is not None
+    assert beside.exit_code is not None
+
+
+def test_a_part_is_made_anew(parts: Parts) -> None:
+    old = parts.add("beat", SLEEP)
+    parts.supervisor.renew(parts.programs["beat"], 10, lambda: None)
+    assert old.exit_code == -signal.SIGTERM
+    assert parts.child("beat").pid != old.pid

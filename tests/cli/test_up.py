@@ -1,13 +1,16 @@
 """`aiml up` itself, with all its parts."""
 
 import contextlib
+import http.client
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -22,6 +25,8 @@ from tests.processes import wait_until
 
 Start = Callable[..., "Up"]
 READY_SECONDS = 60
+PARTS = ("api", "worker", "beat", "flower")
+UNLIMITED = ("MEMORY_GLOBAL_RATE_LIMIT", "MEMORY_TENANT_RATE_LIMIT")
 # A lock that nobody holds any more lasts so long, and a beat that is started again waits for it.
 TAKEN_OVER = BEAT_LOCK_SECONDS + BEAT_LOOP_SECONDS + 10
 
@@ -268,3 +273,67 @@ def test_keys_are_asked_for_but_not_shown(start: Start) -> None:
     answer = httpx.get(f"http://127.0.0.1:{port}/v1/memory/search?tenant_id=demo&query=x")
     assert answer.status_code == 401
     assert up.end(signal.SIGTERM) == 0
+
+
+def restarted(up: Up) -> subprocess.CompletedProcess[str]:
+    """What `aiml restart` has to say of it."""
+    environment = {"MEMORY_DATA_DIR": str(up.data), "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-m", "cli.main", "restart"]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def ready(connection: http.client.HTTPConnection) -> int:
+    """What readiness answers."""
+    connection.request("GET", "/v1/admin/readiness")
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
+
+
+def ready_at(port: int) -> int:
+    """The same, on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        return ready(connection)
+    finally:
+        connection.close()
+
+
+def test_a_restart_without_a_pause(start: Start) -> None:
+    up = start(MEMORY_EMBEDDING_PROVIDER="mock", **dict.fromkeys(UNLIMITED, ""))
+    up.wait_ready()
+    (port,) = re.findall(r"http://127.0.0.1:(\d+)/docs", up.said)
+    heard: list[int] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        kept = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
+        while not done.wait(0.05):
+            heard.extend((ready(kept), ready_at(int(port))))
+        kept.close()
+
+    before = {part: up.pid_of(part) for part in PARTS}
+    with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as at_last:
+        at_last.callback(done.set)
+        asking = pool.submit(ask)
+        said = restarted(up)
+        assert said.returncode == 0, said.stderr
+        assert re.findall(r"^(\w+) is new", said.stdout, re.MULTILINE) == list(PARTS)
+        after = {part: up.pid_of(part) for part in PARTS}
+        assert not set(before.values()) & up.processes().keys()
+
+        (up.data.parent / ".env").write_text("MEMORY_W_RELEVANCE=much\n")
+        refused = restarted(up)
+        assert refused.returncode == 2
+        assert "MEMORY_W_RELEVANCE='much'" in refused.stderr
+        assert {part: up.pid_of(part) for part in PARTS} == after
+        (up.data.parent / ".env").unlink()
+    asking.result()
+    assert set(heard) == {200}
+    # Who comes while there is nobody waits for the next.
+    os.kill(after["api"], signal.SIGKILL)
+    assert ready_at(int(port)) == 200
+    assert up.end(signal.SIGTERM) == 0
+    assert up.processes() == {}
