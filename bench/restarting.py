@@ -27,7 +27,7 @@ from bench.callers import Callers, Heard
 from bench.serving import UNLIMITED, free_port
 from cli.postgres import stored_url
 
-KEEPING, FRESH = 16, 8
+KEEPING, FRESH = 8, 4
 READY_SECONDS, RESTART_SECONDS, EMBEDDED_SECONDS, STOP_SECONDS = 180, 300, 180, 180
 CALM_SECONDS = 3.0
 PARTS = ("api", "worker", "beat", "flower")
