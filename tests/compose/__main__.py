@@ -40,15 +40,16 @@ def main() -> None:
     raise_loopback()
     folder = options.keep or Path(tempfile.mkdtemp(prefix="compose-check-"))
     folder.mkdir(exist_ok=True)
-    folder.chmod(0o755)
+    if not options.keep:
+        mount("-t", "tmpfs", "-o", "mode=755", "check", folder)
     try:
         check = Check(folder, options.app.resolve())
         print(json.dumps(check.run(again=options.again), indent=1))
     finally:
         if not options.keep:
-            # Rooms are mounts, which end with this process, not files to delete.
-            for part in ("volumes", "secrets", "logs"):
-                shutil.rmtree(folder / part, ignore_errors=True)
+            # With it goes all that was written, once nobody is in it any more.
+            subprocess.run(["umount", "--lazy", folder], check=True, timeout=10)
+            folder.rmdir()
 
 
 class Check:

@@ -112,6 +112,9 @@ class Room:
 
     def _build(self, python: Path, names: list[str]) -> None:
         mount("-t", "tmpfs", "-o", "mode=755", "room", self._folder_at("/"))
+        # Before all else: this project may lie in a folder under /tmp.
+        for path in self.service.tmpfs:
+            mount("-t", "tmpfs", "-o", "mode=1777", "tmp", self._folder_at(path))
         for name in ("bin", "sbin", "lib", "lib64", "lib32"):
             if (link := Path("/", name)).is_symlink():
                 (self._root / name).symlink_to(link.readlink())
@@ -133,8 +136,6 @@ class Room:
             self._bind(self._folder / file, f"/run/secrets/{name}")
         for entry in self.service.mounts:
             self._mount(entry)
-        for path in self.service.tmpfs:
-            mount("-t", "tmpfs", "-o", "mode=1777", "tmp", self._folder_at(path))
         if self.service.raw.get("read_only"):
             mount("-o", "remount,ro,bind", self._root)
 
