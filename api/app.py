@@ -10,7 +10,9 @@ from api import (
     admin,
     audit,
     embeddings,
+    exports,
     importance,
+    imports,
     jobs,
     keys,
     listing,
@@ -35,7 +37,7 @@ from api.runtime import Runtime
 from api.tracing import traces
 from memory.settings import Settings, load_settings
 
-# With the messages, whose batches have a size of their own, and the metrics, these are all.
+# With messages and imports, whose bodies have sizes of their own, and the metrics, these are all.
 HANDLERS = [
     keys.make_key,
     keys.list_keys,
@@ -54,6 +56,8 @@ HANDLERS = [
     policies.put_policy,
     policies.delete_policy,
     retention.run_retention,
+    exports.export_tenant,
+    exports.download_export,
     importance.rescore_importance,
     audit.list_audit,
     retrying.retry_embeddings,
@@ -92,6 +96,7 @@ def create_app(settings: Settings | None = None, *, patient: bool = False) -> Ga
     app = Litestar(
         route_handlers=[
             messages.messages_router(settings.batch_max_bytes),
+            imports.imports_router(settings.import_max_bytes),
             *HANDLERS,
             *([metrics_handler(settings.metrics_public)] if settings.metrics_enabled else []),
         ],

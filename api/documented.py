@@ -37,6 +37,9 @@ MORE: dict[Place, tuple[int, ...]] = {
     ("post", "/v1/admin/keys/{key_id}/rotate"): (409,),
     ("post", "/v1/admin/embeddings/migrate"): (409,),
     ("post", "/v1/admin/embeddings/drop"): (409,),
+    ("post", "/v1/admin/tenants/{tenant_id}/export"): (409,),
+    ("get", "/v1/admin/tenants/{tenant_id}/export"): (416,),
+    ("post", "/v1/admin/tenants/{tenant_id}/import"): (409,),
 }
 # Done by the time of the answer, 200, or still to be finished, 202.
 NOW_OR_LATER: set[Place] = {

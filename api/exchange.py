@@ -40,6 +40,7 @@ class Exchange:
         # A caller that waits for leave to send its body need not send it to be refused.
         self._body_read = "expect" in headers
         scope["request_id"] = self.request_id  # type: ignore[typeddict-unknown-key]
+        scope["take_time"] = self.take_time  # type: ignore[typeddict-unknown-key]
 
     async def receive(self) -> Any:
         """A part of the body, or the news that the caller has gone."""
@@ -67,15 +68,19 @@ class Exchange:
     def _begin(self, message: HTTPResponseStartEvent) -> None:
         self.status = message["status"]
         if is_stream(message):
-            if self.clock:
-                self.clock.reschedule(None)
-            if self.place:
-                self.place.leave()
+            self.take_time()
             if self.on_stream:
                 self.on_stream()
         standing: Standing | None = self._scope.get("standing")  # type: ignore[assignment]
         given = [*message["headers"], *self.added, *limit_headers(standing)]
         message["headers"] = given + browser_headers(self._scope["scheme"], given)
+
+    def take_time(self) -> None:
+        """For what lasts as long as it has to: no clock, and no place among the requests."""
+        if self.clock:
+            self.clock.reschedule(None)
+        if self.place:
+            self.place.leave()
 
     async def _let_finish(self) -> None:
         # A connection that is closed on a caller who still sends is reset, answer and all.

@@ -27,6 +27,7 @@ from api.replicas import Replicas
 from api.search_answers import SearchAnswers
 from api.tenant_limits import TenantLimits
 from api.tenants import Tenants
+from api.transfers import Transfers
 from api.upkeep import Upkeep
 from api.uses import Uses
 from api.watching import Watch
@@ -88,6 +89,7 @@ class Runtime:
         self.reader = Reader()
         self.ingest = Ingest(self.engine)
         self.watch = Watch(self.engine)
+        self.transfers = Transfers()
         self.publisher = (
             Publisher(settings, metrics.publish_dropped.inc) if settings.async_embeddings else None
         )

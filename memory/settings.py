@@ -96,6 +96,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allowed_origins: str = ""
     request_max_bytes: Positive = 1_048_576
     batch_max_bytes: Positive = 16 * 1_048_576
+    import_max_bytes: Positive = 1_073_741_824
     content_max_chars: Positive = 100_000
     request_timeout_seconds: Seconds = 30.0
     request_max_in_flight: Positive = 512

@@ -1,7 +1,8 @@
 """Files that a tenant leaves or comes with, in the database: the API and workers share no disk.
 
-A transfer is one such file, in parts of whole lines. Of each kind a tenant has one: a new one takes
-the place of the one before, so what they take up is bounded.
+A transfer is one such file, in parts of whole lines. A tenant has one that comes in, and two that
+go out: the one that is being written, and the last one before, which somebody may be reading. So
+what they take up is bounded.
 """
 
 from datetime import timedelta
@@ -16,6 +17,15 @@ from db.transfer_tables import transfers
 DELETE_TRANSFERS = text("""
 /* delete_transfers */
 delete from transfers where tenant_id = :tenant_id and kind = :kind
+""")
+
+DELETE_ALL_BUT_LAST = text("""
+/* delete_all_but_last */
+delete from transfers
+where tenant_id = :tenant_id and kind = :kind and id is distinct from (
+  select last.id from transfers as last
+  where last.tenant_id = :tenant_id and last.kind = :kind and last.finished_at is not null
+  order by last.finished_at desc limit 1)
 """)
 
 INSERT_TRANSFER = text("""
@@ -68,14 +78,17 @@ delete from transfers where (tenant_id, id) in (
 
 
 def begin_transfer(connection: Connection, tenant_id: str, transfer_id: UUID, kind: str) -> None:
-    """Make a transfer in the place of the tenant's last one of that kind."""
+    """Make a transfer in the place of the tenant's earlier ones of that kind.
+
+    Of exports the last one that is whole stays.
+    """
     named = {"tenant_id": tenant_id, "kind": kind}
-    connection.execute(DELETE_TRANSFERS, named)
+    connection.execute(DELETE_ALL_BUT_LAST if kind == "export" else DELETE_TRANSFERS, named)
     connection.execute(INSERT_TRANSFER, {**named, "id": transfer_id})
 
 
 def finished_export(tenant_id: str, hours: int) -> Select[Any]:
-    """The file of a tenant's export, if there is one that is whole and not too old."""
+    """The file of a tenant's last export that is whole, if it is not too old."""
     shown = (transfers.c.id, transfers.c.bytes, transfers.c.finished_at)
     return (
         select(*shown)
@@ -86,4 +99,6 @@ def finished_export(tenant_id: str, hours: int) -> Select[Any]:
             transfers.c.finished_at.is_not(None),
             transfers.c.created_at > func.now() - timedelta(hours=hours),
         )
+        .order_by(transfers.c.finished_at.desc())
+        .limit(1)
     )

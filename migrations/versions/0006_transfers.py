@@ -12,7 +12,6 @@ branch_labels = None
 depends_on = None
 serves_from = "0005"
 
-# A tenant has one of each kind.
 TRANSFERS = """
 create table transfers (
   tenant_id text collate "C" not null,
@@ -21,9 +20,9 @@ create table transfers (
   bytes bigint,
   created_at timestamptz not null default now(),
   finished_at timestamptz,
-  primary key (tenant_id, id),
-  unique (tenant_id, kind)
+  primary key (tenant_id, id)
 );
+create index transfers_kind on transfers (tenant_id, kind);
 create index transfers_age on transfers (created_at);
 """
 

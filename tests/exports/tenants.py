@@ -13,8 +13,10 @@ from tasks.indexing import analyser_of
 from tasks.resources import Resources
 from tests.api.speaking import Speaker
 from tests.contexts import at
+from tests.processes import wait_until
 
 MESSAGES = 240
+PENDING = text("select count(*) from messages where embedding_status = 'pending'")
 QUERIES = ("otter and badger", "the heron of Lisbon", "naïve 🦦 café", "日本語 の 川", "word17")
 WORDS = [
     "otter",
@@ -63,6 +65,8 @@ def fill(api: httpx.Client, owner: Connection, resources: Resources, tenant_id: 
     said.append({**said[0], "content": "a long text of the river, part after part. " * 600})
     ids = speaker.say_all([{**each} for each in map(with_defaults, said)])
     embed_all(resources, tenant_id)
+    # A worker may be at it, too.
+    wait_until(lambda: not owner.scalar(PENDING), "all are embedded")
     for message_id in ids[:9]:
         assert api.post(f"/v1/messages/{message_id}/pin").is_success
     put_away(resources, tenant_id, ids[20:50])
@@ -121,3 +125,19 @@ def erase(owner: Connection, tenant_id: str) -> None:
     """Leave nothing of a tenant."""
     for table in ("messages", "tenant_settings", "retention_policies", "term_statistics"):
         owner.execute(text(f"delete from {table} where tenant_id = :t"), {"t": tenant_id})
+
+
+def many(owner: Connection, count: int) -> None:
+    """Short messages, of which the service makes nothing."""
+    owner.execute(
+        text("""
+insert into messages (tenant_id, id, conversation_id, role, content, importance_score, created_at)
+select 'acme', uuidv7(make_interval(secs => n)), 'c-' || n, 'user', 'said ' || n, 0.5, now()
+from generate_series(1, :count) as n"""),
+        {"count": count},
+    )
+
+
+def another_model(owner: Connection) -> None:
+    """Have the store's model be another one of the same dimensions."""
+    owner.execute(text("update embedding_models set name = 'another'"))

@@ -18,7 +18,7 @@ from cli.main import main
 from memory.settings import Settings
 from tasks.archive_files import read_file
 from tasks.resources import Resources
-from tests.exports.tenants import answers_of, embed_all, erase, fill, rows_of
+from tests.exports.tenants import answers_of, embed_all, erase, fill, many, rows_of
 from tests.processes import wait_until
 from tests.workers import environment
 
@@ -140,17 +140,6 @@ def test_a_killed_import_goes_on(owner: Connection, settings: Settings, tmp_path
     assert f"{4_000 - there} brought back, {there} were there already" in said
     assert owner.scalar(count) == 4_000
     assert owner.scalar(text("select count(*) from message_terms where kind = 'content'")) == 4_000
-
-
-def many(owner: Connection, count: int) -> None:
-    """Short messages, of which the service makes nothing."""
-    owner.execute(
-        text("""
-insert into messages (tenant_id, id, conversation_id, role, content, importance_score, created_at)
-select 'acme', uuidv7(make_interval(secs => n)), 'c-' || n, 'user', 'said ' || n, 0.5, now()
-from generate_series(1, :count) as n"""),
-        {"count": count},
-    )
 
 
 def test_what_differs_is_named_and_left_or_replaced(

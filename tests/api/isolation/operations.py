@@ -153,6 +153,12 @@ def retention(aim: Aim) -> list[Call]:
     return [Call(json=run)] + ([Call(json=run | listing)] if aim.tenant else [])
 
 
+def an_import(aim: Aim) -> list[Call]:
+    """A file that is nothing but its header."""
+    header = {"format": "ai-memory-layer/messages", "version": 1}
+    return [Call(path={"tenant_id": aim.tenant}, query={"overwrite": "true"}, json=header)]
+
+
 def retry(aim: Aim) -> list[Call]:
     """Another try for all that failed, and for what is named."""
     every: Fields = {"tenant_id": aim.tenant}
@@ -226,6 +232,9 @@ OPERATIONS: dict[Place, Operation] = {
     ("get", TENANT + "/policy"): Operation("admin", of_tenant()),
     ("put", TENANT + "/policy"): Operation("admin", of_tenant(**POLICY)),
     ("delete", TENANT + "/policy"): Operation("admin", of_tenant()),
+    ("post", TENANT + "/export"): Operation("admin", of_tenant(vectors=True)),
+    ("get", TENANT + "/export"): Operation("admin", of_tenant()),
+    ("post", TENANT + "/import"): Operation("admin", an_import),
     ("post", "/v1/admin/retention/run"): Operation("admin", retention),
     ("post", "/v1/admin/importance/run"): Operation(
         "admin", lambda aim: [Call(json={"tenant_id": aim.tenant})]

@@ -14,6 +14,7 @@ from db.queries.importance import ADD_USES
 from db.queries.keys import INSERT_KEY
 from db.queries.retention import ARCHIVE_MESSAGES
 from db.queries.terms import REFRESH_STATISTICS
+from db.queries.transfers import FINISH_TRANSFER, INSERT_PART, begin_transfer
 from memory.jobs import JobState
 from memory.keys import digest_of, drawn_key
 from tests.api.isolation.operations import Aim
@@ -147,11 +148,21 @@ where tenant_id = :tenant_id and id = :id"""),
     uses = {"tenant_ids": [tenant_id], "message_ids": [ids[0]], "uses": [3.0]}
     owner.execute(ADD_USES, uses | {"half_life_days": 30})
     owner.execute(REFRESH_STATISTICS, {"tenant_id": tenant_id})
+    for kind in ("export", "import"):
+        plant_file(owner, tenant_id, kind, word)
     # Far ahead, or the service would do it.
     owner.execute(
         text("insert into term_reindexing values (:tenant_id, default, now() + interval '1 day')"),
         {"tenant_id": tenant_id},
     )
+
+
+def plant_file(owner: Connection, tenant_id: str, kind: str, word: str) -> None:
+    """A file that is kept for a tenant."""
+    named = {"tenant_id": tenant_id, "id": uuid7()}
+    begin_transfer(owner, tenant_id, named["id"], kind)
+    owner.execute(INSERT_PART, named | {"number": 0, "begins": 0, "content": word.encode()})
+    owner.execute(FINISH_TRANSFER, named | {"bytes": len(word)})
 
 
 def plant_job(owner: Connection, tenant_id: str, word: str, state: JobState) -> str:
@@ -214,6 +225,11 @@ def begin_anew(owner: Connection, aim: Aim) -> None:
     ):
         named = {"id": getattr(aim, name)}
         owner.execute(text(f"update {change} where id = cast(:id as uuid)"), named)
+    # One import at a time.
+    owner.execute(
+        text("update jobs set state = 'completed' where kind = 'import' and tenant_id <> :victim"),
+        {"victim": VICTIM},
+    )
 
 
 def rows_of_others(owner: Connection) -> dict[str, list[str]]:

@@ -28,7 +28,7 @@ INSERTS = "names the tenant of what it stores"
 WITHOUT_FILTER = {
     "last_completed": "health: when retention ran last, in an operator's transaction",
     **dict.fromkeys(("insert_messages", "insert_vectors", "insert_job", "insert_record"), INSERTS),
-    **dict.fromkeys(("put_policy", "put_settings", "reindex_tenant"), INSERTS),
+    **dict.fromkeys(("put_policy", "put_settings", "reindex_tenant", "insert_transfer"), INSERTS),
 }
 
 # Statements of `api/` that a key for some tenants never has sent: each with the reason.
@@ -65,12 +65,16 @@ TELLS_NOTHING = {
     "settings_of": "each row is taken for its own tenant's",
     "idempotent_request": "the ids of messages, which are then looked up for one's own tenant",
     "insert_job": "is undone, for the new job is then not found",
+    "active_with_key": "whether an import is at work, or a job that is then not found",
+    "finished_export": "the id of a file, whose parts are then looked up for one's own tenant",
+    **dict.fromkeys(("insert_part", "finish_transfer", "part_at"), "by an id that nobody is told"),
 }
 
 
 STORING = [place for place in OPERATIONS if place[0] == "post" and "/v1/messages" in place[1]]
 WRITES = {"cancel_job", "delete_policy", "delete_settings", "put_policy", "put_settings"}
 WRITES |= {"insert_messages", "insert_record", "reindex_tenant"}
+WRITES |= {"delete_transfers", "insert_transfer"}
 WRITES |= {"pin_message", "restore_message", "retry_job", "retry_of_tenant", "add_uses"}
 
 
