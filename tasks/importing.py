@@ -140,7 +140,12 @@ class Batch:
             self.pending += status == "pending" and message.id in stored
         self._store_vectors({id_: own for id_, own in vectors.items() if id_ in stored})
         self._store_uses([each for each in messages if each.id in stored])
-        self._index(stored)
+        # Who embeds a message indexes it with the one before, too.
+        embedded = any(
+            status == "completed" and message.id in stored
+            for message, status in zip(messages, statuses, strict=True)
+        )
+        self._index(stored, contexts=embedded)
         return stored
 
     def different(self, messages: Sequence[ArchivedMessage]) -> list[ArchivedMessage]:
@@ -193,12 +198,13 @@ class Batch:
             }
             self._connection.execute(IMPORT_USES, parameters)
 
-    def _index(self, ids: set[UUID]) -> None:
+    def _index(self, ids: set[UUID], *, contexts: bool) -> None:
         if not ids:
             return
         found = self._connection.execute(WITH_PREVIOUS, {**self._tenant, "ids": sorted(ids)})
         rows = found.all()
         own = [row for row in rows if row.id in ids]
         entries = content_entries(self._words, self._to.tenant_id, own)
-        entries += context_entries(self._words, self._to.tenant_id, rows)
+        if contexts:
+            entries += context_entries(self._words, self._to.tenant_id, rows)
         self._connection.execute(WRITE_TERMS, {**self._tenant, **term_parameters(entries)})
