@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Coroutine
+from functools import cached_property
 from typing import Any
 
 import structlog
@@ -89,7 +90,6 @@ class Runtime:
         self.reader = Reader()
         self.ingest = Ingest(self.engine)
         self.watch = Watch(self.engine)
-        self.transfers = Transfers()
         self.publisher = (
             Publisher(settings, metrics.publish_dropped.inc) if settings.async_embeddings else None
         )
@@ -114,6 +114,11 @@ class Runtime:
         self.active = ActiveModel(settings, self.engine, self.backstage.models, self.cache, metrics)
         self.probe: asyncio.Task[bool] | None = None
         self._later: set[asyncio.Task[None]] = set()
+
+    @cached_property
+    def transfers(self) -> Transfers:
+        """The files that come and go at the moment."""
+        return Transfers()
 
     @property
     def model(self) -> Model:

@@ -5,7 +5,6 @@
 Runs the commands as processes of their own, on a database of its own.
 """
 
-import os
 import resource
 import shutil
 import subprocess
@@ -75,7 +74,7 @@ def fill(url: str, messages: int) -> None:
 
 def timed(url: str, *arguments: str) -> None:
     """Run a command, and say what it took."""
-    environment = {**os.environ, "MEMORY_DATABASE_URL": url, "MEMORY_EMBEDDING_PROVIDER": "mock"}
+    environment = {"MEMORY_DATABASE_URL": url, "MEMORY_EMBEDDING_PROVIDER": "mock"}
     began = time.monotonic()
     command = [sys.executable, "-m", "cli.main", *arguments]
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
