@@ -241,9 +241,8 @@ def _check(settings: Settings) -> None:
         read_limits(getattr(settings, name), variable(name))
     check_networks(settings.trusted_proxies, variable("trusted_proxies"))
     urls.check_origins(settings.allowed_origins, variable("allowed_origins"))
-    urls.check_collector(
-        settings.otel_exporter_otlp_endpoint, variable("otel_exporter_otlp_endpoint")
-    )
+    collector = variable("otel_exporter_otlp_endpoint")
+    urls.check_collector(settings.otel_exporter_otlp_endpoint, collector)
     if not settings.api_keys.isascii():
         raise SettingsError(f"{variable('api_keys')}=(secret): expected ASCII, for a header's sake")
     user, _, password = settings.flower_auth.partition(":")
