@@ -17,7 +17,7 @@ from api.openapi import documented_body
 from api.problems import ProblemError
 from api.runtime import NamedRuntime, Runtime
 from api.starting import start
-from api.transfers import take_time
+from api.transfers import TRANSFERS, take_time
 from db.queries.audit import INSERT_RECORD
 from db.queries.transfers import PART_AT, finished_export
 from db.sessions import tenant_transaction
@@ -86,7 +86,7 @@ async def download_export(request: HttpRequest, runtime: NamedRuntime, tenant_id
     A `Range` such as `bytes=1000-` is answered with what is left of it.
     """
     await enter(request, runtime, checked_tenant(tenant_id))
-    runtime.transfers.check_room()
+    TRANSFERS.check_room()
     async with tenant_transaction(runtime.engine, [tenant_id]) as connection:
         row = (await connection.execute(finished_export(tenant_id, KEPT_HOURS))).first()
         done = record(request, tenant_id, "download_export", {"id": row.id} if row else {})
@@ -135,7 +135,7 @@ async def parts(runtime: Runtime, file: File, part: bytes) -> AsyncIterator[byte
 
     It ends early when the file goes meanwhile, and so does the answer: two later ones were made.
     """
-    with runtime.transfers.one_more():
+    with TRANSFERS.one_more():
         place = file.first
         following: bytes | None = part
         while following:

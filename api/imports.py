@@ -15,7 +15,7 @@ from api.entry import ADMIN, enter, who
 from api.problems import FieldError, invalid
 from api.runtime import NamedRuntime, Runtime
 from api.starting import start
-from api.transfers import received, take_time
+from api.transfers import TRANSFERS, received, take_time
 from db.queries.jobs import ACTIVE_WITH_KEY
 from db.queries.transfers import FINISH_TRANSFER, INSERT_PART, begin_transfer
 from db.sessions import tenant_transaction
@@ -66,7 +66,7 @@ async def import_tenant(
     is stored. With `overwrite`, what differs here is replaced.
     """
     await enter(request, runtime, checked_tenant(tenant_id))
-    with runtime.transfers.one_more():
+    with TRANSFERS.one_more():
         take_time(request)
         upload = Upload(runtime, tenant_id)
         await upload.begin()

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Coroutine
-from functools import cached_property
 from typing import Any
 
 import structlog
@@ -28,7 +27,6 @@ from api.replicas import Replicas
 from api.search_answers import SearchAnswers
 from api.tenant_limits import TenantLimits
 from api.tenants import Tenants
-from api.transfers import Transfers
 from api.upkeep import Upkeep
 from api.uses import Uses
 from api.watching import Watch
@@ -114,11 +112,6 @@ class Runtime:
         self.active = ActiveModel(settings, self.engine, self.backstage.models, self.cache, metrics)
         self.probe: asyncio.Task[bool] | None = None
         self._later: set[asyncio.Task[None]] = set()
-
-    @cached_property
-    def transfers(self) -> Transfers:
-        """The files that come and go at the moment."""
-        return Transfers()
 
     @property
     def model(self) -> Model:

@@ -38,6 +38,10 @@ class Transfers:
             self._taken -= 1
 
 
+# Of this process.
+TRANSFERS = Transfers()
+
+
 def take_time(request: Request[Any, Any, Any]) -> None:
     """Let the request last longer than others may, and hold no place of theirs."""
     request.scope["take_time"]()  # type: ignore[typeddict-item]
