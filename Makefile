@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Needs Python 3.11 or newer, a POSIX shell and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run watch test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance bench-watching bench-brokers bench-panels bench-restart fuzz load load-cluster compose-check prometheus rabbitmq dashboards audit lock clean
+.PHONY: help run watch test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance bench-watching bench-brokers bench-panels bench-restart bench-backup fuzz load load-cluster compose-check prometheus rabbitmq dashboards audit lock clean
 
 VENV := .venv
 EXTRAS := .venv-extras
@@ -145,6 +145,9 @@ load: $(VENV)/dev.stamp ## load for YOUR OWN server: [URL=..] [KEY=..] [TENANT=a
 load-cluster: $(VENV)/dev.stamp ## the same by several processes: WORKERS=2 and those above
 	@$(LOAD) --processes '$(or $(WORKERS),2)' --master-bind-host 127.0.0.1 \
 	  --expect-workers-max-wait 60 $(ARGS)
+
+bench-backup: $(VENV)/dev.stamp ## back up 100,000 messages, restore them, and compare all of it
+	$(VENV)/bin/python -m bench.backing_up $(ARGS)
 
 prometheus: ## get Prometheus and Alertmanager into .programs/bin, without root and installing nothing
 	@grafana/get-programs
