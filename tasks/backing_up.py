@@ -149,8 +149,13 @@ def restore_into(
     """
     prepare(url, manifest.vector)
     watcher.stage("restoring", manifest.bytes)
-    chunks = chunks_of(file, watcher.reached)
-    load(place_of(url), file, chunks, manifest.program, watcher.pulse, indexes=indexes)
+
+    def chunks() -> Iterator[bytes]:
+        yield from chunks_of(file, watcher.reached)
+        # The tables come before what is made of them.
+        watcher.stage("building keys and indexes", 0)
+
+    load(place_of(url), file, chunks(), manifest.program, watcher.pulse, indexes=indexes)
     watcher.stage("counting", 0)
     if wrong := difference(manifest.rows, counted_at(url)):
         raise BackupError(f"what was restored is not what was backed up: {wrong}")
