@@ -26,6 +26,7 @@ INTERRUPT = signal.SIGUSR1
 # So long a task may take to give back what it was at; then its process is killed, and after as long
 # again the worker, whatever it waits for.
 GIVE_BACK_SECONDS = 5.0
+AGAIN_SECONDS = 1.0
 HURRIED = threading.Event()
 
 
@@ -43,9 +44,12 @@ def begin_to_end(**_: Any) -> None:
 def see_to_the_end(seconds: float) -> None:
     """Interrupt what is at work after `seconds`, and kill what does not heed that."""
     HURRIED.wait(seconds)
-    if interrupted := signal_tasks(INTERRUPT):
+    until = time.monotonic() + GIVE_BACK_SECONDS
+    # A provider's client may take an interruption for a lost connection, and try again.
+    while time.monotonic() < until and (interrupted := signal_tasks(INTERRUPT)):
         log.warning("tasks_interrupted", tasks=interrupted)
-    time.sleep(GIVE_BACK_SECONDS)
+        time.sleep(AGAIN_SECONDS)
+    time.sleep(max(0.0, until - time.monotonic()))
     if killed := signal_tasks(signal.SIGKILL):
         log.warning("tasks_killed", tasks=killed)
     time.sleep(GIVE_BACK_SECONDS)
