@@ -3,7 +3,7 @@
 from typing import Any
 
 from grafana.build.panels import RED, YELLOW, Query, Section, board, figure, lines
-from grafana.build.queries import percentile, rate
+from grafana.build.queries import percentile, rate, series
 
 LEGS = "memory_search_duration_seconds"
 REQUEST = "http_request_duration_seconds"
@@ -23,6 +23,7 @@ def search() -> Any:
         Section("At a glance", GLANCE),
         Section("Time", TIMES),
         Section("Caches, and what was missing", PARTS),
+        Section("Read replicas", REPLICAS),
     )
 
 
@@ -144,5 +145,35 @@ PARTS = [
             "without {{reason}}",
         ),
         limit=0.05,
+    ),
+]
+
+# Empty where MEMORY_DATABASE_REPLICA_URLS is not set, but for the first.
+REPLICAS = [
+    lines(
+        "Searches by database",
+        "Which database answered what no cache did.",
+        "reqps",
+        Query(rate("memory_search_database_total", "database"), "{{database}}"),
+        stacked=True,
+    ),
+    lines(
+        "Replicas in use",
+        "1 where a replica is fresh enough; ReplicaStale fires after ten minutes at 0.",
+        "none",
+        Query(f"min by (replica) ({series('memory_replica_fresh')})", "replica {{replica}}"),
+        most=1,
+    ),
+    lines(
+        "Replica lag",
+        "How far the one that is furthest behind is, as API processes see it.",
+        "s",
+        Query(f"max by (replica) ({series('memory_replica_lag_seconds')})", "replica {{replica}}"),
+    ),
+    lines(
+        "Searches that a replica failed",
+        "The primary answered them.",
+        "reqps",
+        Query(rate("memory_replica_failures_total"), "failed"),
     ),
 ]

@@ -27,6 +27,11 @@ insert into jobs (tenant_id, id, kind, state, arguments, started_by, finished_at
 values ('*', :id, 'retention', :state, cast(:arguments as jsonb), 'test',
   now() - make_interval(mins => :ago))
 """)
+BACKED_UP = text("""
+insert into jobs (tenant_id, id, kind, state, arguments, started_by, finished_at, result)
+values ('*', :id, 'backup', 'completed', '{}', 'test', now(),
+  jsonb_build_object('taken_at', now(), 'bytes', 1, 'seconds', 1))
+""")
 COUNT_TENANTS = text("""
 insert into term_statistics (tenant_id, messages, content_length, context_length)
 select tenant_id, count(*), 1, 1 from messages group by tenant_id
@@ -76,7 +81,8 @@ def test_what_was_measured_is_shown(
     assert "# TYPE memory_store_messages gauge\n" in api.get("/metrics").text
 
 
-def test_what_is_measured_is_described(resources: Resources) -> None:
+def test_what_is_measured_is_described(resources: Resources, owner: Connection) -> None:
+    owner.execute(BACKED_UP, {"id": uuid4()})
     labelled = {name for name, described in DESCRIBED.items() if described.label}
     assert measure(resources).keys() | labelled == DESCRIBED.keys()
 

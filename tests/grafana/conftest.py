@@ -17,13 +17,18 @@ from tests.conftest import TEMPLATE, own_database
 from tests.grafana.stack import Stack, whole_service
 from tests.grafana.watching import Prometheus, alertmanager, free_port, prometheus
 from tests.processes import wait_until
+from tests.replicas import copied
 
 
 @pytest.fixture(scope="package")
 def stack(postgres: EmbeddedPostgres) -> Iterator[Stack]:
     folder = Path(tempfile.mkdtemp(prefix="memory-watched-"))
     folder.chmod(0o755)
-    with own_database(postgres.url, TEMPLATE) as url, whole_service(url, folder) as running:
+    with (
+        own_database(postgres.url, TEMPLATE) as url,
+        copied(postgres, folder / "replica") as replica,
+        whole_service(url, replica, folder) as running,
+    ):
         yield running
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -25,6 +25,7 @@ from tests.grafana.watching import free_port
 from tests.memory.embedding import fake_api
 from tests.memory.embedding.fake_api import FakeApi
 from tests.processes import ProcessContainer, wait_until
+from tests.replicas import Replica
 from tests.workers import environment
 
 PARTS = ("api", "worker", "beat")
@@ -35,9 +36,17 @@ LOCK = text("lock table messages in access exclusive mode")
 class Stack:
     """A running service, what it depends on, and who asks it."""
 
-    def __init__(self, settings: Settings, valkey: EmbeddedValkey, fake: FakeApi, folder: Path):
+    def __init__(
+        self,
+        settings: Settings,
+        valkey: EmbeddedValkey,
+        replica: Replica,
+        fake: FakeApi,
+        folder: Path,
+    ):
         self.settings = settings
         self.valkey = valkey
+        self.replica = replica
         self.provider = fake
         self.archive = Path(settings.archive_dir)
         self.parts = {name: self._part(name, folder) for name in PARTS}
@@ -90,6 +99,15 @@ class Stack:
         finally:
             self.valkey.launch()
             self.valkey.wait_ready()
+
+    @contextmanager
+    def without_replica(self) -> Iterator[None]:
+        """The replica is killed, and started again when the block ends."""
+        self.replica.kill()
+        try:
+            yield
+        finally:
+            self.replica.start()
 
     def answers(self) -> bool:
         """Whether the API may get traffic."""
@@ -187,12 +205,16 @@ class Stack:
 
 
 @contextmanager
-def whole_service(database: str, folder: Path) -> Iterator[Stack]:
-    """A service on `database` with a broker and an embedding provider of its own."""
+def whole_service(database: str, replica: Replica, folder: Path) -> Iterator[Stack]:
+    """A service on `database` and its replica, with a broker and a provider of its own."""
     with EmbeddedValkey(folder / "broker") as valkey, fake_api.serving() as fake:
         settings = Settings(
             database_url=database,
+            database_replica_urls=replica.url(database),
+            # So that a busy machine is no fault.
+            replica_max_lag_seconds=30,
             redis_url=valkey.url,
+            broker_url=valkey.url,
             data_dir=str(folder),
             archive_dir=str(folder / "archive"),
             environment="test",
@@ -212,7 +234,7 @@ def whole_service(database: str, folder: Path) -> Iterator[Stack]:
         )
         settings = msgspec.structs.replace(settings, auth_failure_limit="20/5 minutes")
         (folder / "archive").mkdir()
-        stack = Stack(settings, valkey, fake, folder)
+        stack = Stack(settings, valkey, replica, fake, folder)
         try:
             wait_until(stack.answers, "the API is ready", 60)
             yield stack

@@ -36,6 +36,10 @@ BACKED_UP_DAYS_AGO = """
 update jobs set result = result || jsonb_build_object('taken_at', now() - interval '3 days')
 where kind = 'backup'
 """
+BACKUP_FAILED = """
+insert into jobs (tenant_id, id, kind, state, arguments, started_by, error, finished_at)
+values ('*', gen_random_uuid(), 'backup', 'failed', '{}', 'schedule', 'no room', now())
+"""
 WAITS_LONG = """
 update messages set pending_since = now() - interval '6 minutes' where embedding_status = 'pending'
 """
@@ -118,6 +122,22 @@ def test_the_newest_backup_is_days_old(stack: Stack, watch: Prometheus) -> None:
     watch.waits_for_the_end_of("BackupTooOld")
 
 
+def test_the_last_backup_failed(stack: Stack, watch: Prometheus) -> None:
+    stack.sql(BACKUP_FAILED)
+    stack.measure()
+    watch.waits_for("BackupFailed")
+    stack.back_up()
+    stack.measure()
+    watch.waits_for_the_end_of("BackupFailed")
+
+
+def test_a_replica_is_away(stack: Stack, watch: Prometheus) -> None:
+    with stack.without_replica():
+        watch.waits_for("ReplicaStale")
+        assert stack.ask("text 1").status_code == 200
+    watch.waits_for_the_end_of("ReplicaStale")
+
+
 def test_a_disk_is_full(stack: Stack, watch: Prometheus) -> None:
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(stack.archive)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -136,13 +156,13 @@ def test_redis_is_away(stack: Stack, watch: Prometheus) -> None:
     with stack.without_redis():
         for number in range(3):
             assert stack.say(f"text {number} without a broker").status_code == 202
-        watch.waits_for("RedisDown", "PublishDropped")
+        watch.waits_for("RedisDown", "BrokerDown", "PublishDropped")
 
     def over() -> bool:
         # Beat ends when it finds its lock gone, and is started again by whoever runs it.
         if not stack.parts["beat"].ready():
             stack.parts["beat"].start()
-        firing = watch.firing() & {"RedisDown", "BeatNotBeating"}
+        firing = watch.firing() & {"RedisDown", "BrokerDown", "BeatNotBeating"}
         return not firing and not stack.pending()
 
     wait_until(over, "Redis is there, beat at work, and what waited was sent by the sweep", 60)
