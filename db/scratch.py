@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from db.migrating import owner_connection
 from db.queries.backups import (
     LEFTOVERS,
+    LETTERS,
     NUMBER_OF,
     RIGHTS,
     WITHOUT_LIMITS,
@@ -43,12 +44,17 @@ def scratch_database(url: str) -> Iterator[str]:
             raise BackupError("The login may not create databases (CREATEDB).")
         drop_leftovers(connection)
         name = scratch_name(connection)
-        connection.execute(create_database(name))
+        make_database(connection, name)
     try:
         yield sibling(url, name)
     finally:
         with at_once(url) as connection:
             connection.execute(drop_database(name))
+
+
+def make_database(connection: Connection, name: str) -> None:
+    """Make an empty database that holds the same letters as the one of this connection."""
+    connection.execute(create_database(name, connection.execute(LETTERS).one()))
 
 
 def drop_leftovers(connection: Connection) -> None:
@@ -76,7 +82,7 @@ def swap(url: str, new_url: str) -> None:
     name, new = database_of(url), database_of(new_url)
     with at_once(url) as connection:
         meeting = scratch_name(connection)
-        connection.execute(create_database(meeting))
+        make_database(connection, meeting)
     with at_once(new_url) as connection:
         # What is left of the old one when this is killed is the new one's to drop.
         put_away = scratch_name(connection)

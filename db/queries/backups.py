@@ -3,7 +3,9 @@
 All of this is the owner's, who sees the rows of each tenant; the statements span tenants.
 """
 
-from sqlalchemy import TextClause, text
+from typing import Any
+
+from sqlalchemy import Row, TextClause, text
 
 # Of the backups and restores of a database one is at work at a time.
 TRY_LOCK = text("/* try_backup_lock */ select pg_try_advisory_lock(:lock)")
@@ -67,6 +69,15 @@ NUMBER_OF = text("""
 /* number_of_database */
 select oid::int8 from pg_database where datname = current_database()
 """)
+# A new database is to hold the same letters in the same order, whatever the server's others do.
+# Which column has the locale of a provider differs between PostgreSQL's versions.
+LETTERS = text("""
+/* letters_of_database */
+select pg_encoding_to_char(encoding) as encoding, datcollate as collate, datctype as ctype,
+  case datlocprovider when 'i' then 'icu' when 'b' then 'builtin' else 'libc' end as provider,
+  coalesce(to_jsonb(own) ->> 'datlocale', to_jsonb(own) ->> 'daticulocale') as locale
+from pg_database as own where datname = current_database()
+""")
 LEFTOVERS = text("""
 /* leftover_databases */
 select datname from pg_database where starts_with(datname, :own)
@@ -107,9 +118,16 @@ def count_rows(table: str, *, by_tenant: bool) -> TextClause:
     )
 
 
-def create_database(name: str) -> TextClause:
-    """Make an empty database."""
-    return text(f"/* create_database */ create database {quoted(name)} template template0")
+def create_database(name: str, letters: Row[Any]) -> TextClause:
+    """Make an empty database with the `LETTERS` of another."""
+    statement = (
+        f"/* create_database */ create database {quoted(name)} template template0"
+        f" encoding {literal(letters.encoding)} lc_collate {literal(letters.collate)}"
+        f" lc_ctype {literal(letters.ctype)} locale_provider {letters.provider}"
+    )
+    if letters.provider != "libc":
+        statement += f" {letters.provider}_locale {literal(letters.locale)}"
+    return text(statement)
 
 
 def drop_database(name: str) -> TextClause:
@@ -120,6 +138,12 @@ def drop_database(name: str) -> TextClause:
 def rename_database(name: str, to: str) -> TextClause:
     """Call a database by another name; nobody may be connected to it."""
     return text(f"/* rename_database */ alter database {quoted(name)} rename to {quoted(to)}")
+
+
+def literal(value: str) -> str:
+    """A text as it stands in a statement."""
+    doubled = value.replace("'", "''")
+    return "'" + doubled.replace(":", r"\:") + "'"
 
 
 def quoted(name: str) -> str:

@@ -6,6 +6,7 @@ import msgspec
 import psycopg
 import pytest
 
+from cli.postgres import EmbeddedPostgres
 from db.migrating import (
     current_revision,
     migrate,
@@ -18,7 +19,15 @@ from migrations.online import oldest_served
 from tasks.backing_up import back_up
 from tasks.backup_files import manifest_path, read_manifest, write_manifest
 from tasks.restoring import restore
-from tests.backups.storing import Watched, as_login, databases, everything, indexes, name_of
+from tests.backups.storing import (
+    Watched,
+    as_login,
+    databases,
+    everything,
+    fill,
+    indexes,
+    name_of,
+)
 from tests.db.test_migrations import move
 
 
@@ -84,6 +93,32 @@ def test_overwritten_it_is_as_it_was(filled: str, backup: Path) -> None:
     restore(filled, backup, Watched(), overwrite=True)
     assert everything(filled) == before
     assert not [name for name in databases(filled) if name.startswith("aiml_scratch")]
+
+
+def test_it_holds_the_letters_that_it_held_before(
+    filled: str, backups: Path, postgres: EmbeddedPostgres
+) -> None:
+    name = name_of(filled)
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        # As on a server that was made without a locale, where a store brought its own.
+        connection.execute(f"drop database {name} with (force)")
+        connection.execute(
+            f"create database {name} template template0 encoding 'LATIN1'"
+            " locale_provider libc lc_collate 'C' lc_ctype 'C'"
+        )
+    migrate(filled)
+    fill(filled)
+    before = everything(filled)
+    made = back_up(filled, backups, Watched(), verify=True)
+    assert made.verified_at
+    restore(filled, backups / made.file, Watched(), overwrite=True)
+    assert everything(filled) == before
+    with psycopg.connect(filled) as connection:
+        letters = connection.execute(
+            "select pg_encoding_to_char(encoding), datlocprovider, datcollate, datctype"
+            " from pg_database where datname = current_database()"
+        ).fetchone()
+    assert letters == ("LATIN1", "c", "C", "C")
 
 
 @pytest.mark.parametrize("stage", ["restoring", "taking statistics", "taking its place"])

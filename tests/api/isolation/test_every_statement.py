@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -81,7 +82,10 @@ def made() -> list[Select[Any] | TextClause]:
     keys = [keys_by_id(ids), keys_page(None, True, None, 1)]
     files = [said_there(MINE, ids), finished_export(MINE, 1)]
     counts = [count_rows("messages", by_tenant=each) for each in (True, False)]
-    databases = [create_database("a"), rename_database("a", "b"), drop_database("b")]
+    letters: Any = SimpleNamespace(
+        encoding="UTF8", collate="C", ctype="C", provider="builtin", locale="C.UTF-8"
+    )
+    databases = [create_database("a", letters), rename_database("a", "b"), drop_database("b")]
     retention = lock_overflow("ingested")
     return [jobs_by_id(ids), *pages, *keys, *files, *counts, *databases, retention]
 
