@@ -147,13 +147,13 @@ class FileImport:
             raise reader.wrong(str(error)) from None
 
     def _store_lines(self, header: Header, lines: list[Line]) -> None:
-        overwrite = self._options.overwrite
+        overwrite, settings = self._options.overwrite, self._resources.settings
         with self._resources.engine.begin() as connection:
             messages = [line for line in lines if isinstance(line, ArchivedMessage)]
             for line in lines:
                 if not isinstance(line, ArchivedMessage):
                     tenant_id = self._options.tenant or header.tenant_id or ""
-                    rules = import_rules(connection, tenant_id, line, overwrite=overwrite)
+                    rules = import_rules(settings, connection, tenant_id, line, overwrite=overwrite)
                     self._outcome.add(rules)
             done = Imported()
             for tenant_id, own in by_tenant(messages, self._options.tenant):

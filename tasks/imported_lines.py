@@ -16,6 +16,7 @@ from db.queries.tenants import (
 from memory.checks import EARLIEST, LATEST, check_message
 from memory.errors import FileContentError, InvalidFieldError
 from memory.messages import NewMessage
+from memory.retention import RetentionPolicy, effective_policy
 from memory.settings import Settings
 from memory.tenants import TenantSettings, check_importance_weights, check_weights, effective
 from tasks.file_format import ArchivedMessage, Header, Line, PolicyLine, SettingsLine
@@ -74,9 +75,17 @@ def check_time(name: str, time: datetime | None) -> None:
 
 
 def import_rules(
-    connection: Connection, tenant_id: str, line: SettingsLine | PolicyLine, *, overwrite: bool
+    settings: Settings,
+    connection: Connection,
+    tenant_id: str,
+    line: SettingsLine | PolicyLine,
+    *,
+    overwrite: bool,
 ) -> Imported:
-    """Store what the tenant had set, unless it has set something else here."""
+    """Store what the tenant had set, unless it has set something else here.
+
+    A legal hold that is on here is not lifted by a file, whoever wants to overwrite.
+    """
     outcome = Imported()
     if isinstance(line, SettingsLine):
         row = connection.execute(settings_of([tenant_id])).one_or_none()
@@ -84,12 +93,14 @@ def import_rules(
         if own is not None and own != line.settings and not overwrite:
             outcome.conflict("settings")
         elif own != line.settings:
-            put_settings(connection, tenant_id, line.settings)
+            put_settings(settings, connection, tenant_id, line.settings)
         return outcome
     connection.execute(LOCK_RETENTION, {"tenant_id": tenant_id})
     found = connection.execute(policy_of(tenant_id)).one_or_none()
     policy = policy_from_row(found) if found else None
-    if policy is not None and policy != line.policy and not overwrite:
+    held = effective_policy(settings, policy or RetentionPolicy()).legal_hold
+    lifted = held and not effective_policy(settings, line.policy).legal_hold
+    if lifted or (policy is not None and policy != line.policy and not overwrite):
         outcome.conflict("policy")
     elif policy != line.policy:
         values = msgspec.structs.asdict(line.policy)
@@ -97,9 +108,13 @@ def import_rules(
     return outcome
 
 
-def put_settings(connection: Connection, tenant_id: str, settings: TenantSettings) -> None:
-    """Store a tenant's settings, as the API does."""
+def put_settings(
+    settings: Settings, connection: Connection, tenant_id: str, own: TenantSettings
+) -> None:
+    """Store a tenant's settings, as the API does: another language has all indexed anew."""
     named = {"tenant_id": tenant_id}
-    connection.execute(PUT_SETTINGS, {**named, **msgspec.structs.asdict(settings)})
-    if settings.language:
+    row = connection.execute(settings_of([tenant_id])).one_or_none()
+    before = effective(settings, settings_from_row(row) if row else TenantSettings())
+    connection.execute(PUT_SETTINGS, {**named, **msgspec.structs.asdict(own)})
+    if effective(settings, own).language != before.language:
         connection.execute(REINDEX_TENANT, {**named, "after": REINDEX_AFTER_SECONDS})

@@ -161,8 +161,11 @@ def import_lines(
     outcome = Imported()
     for line in lines:
         if not isinstance(line, ArchivedMessage):
-            overwrite = to.overwrite
-            outcome.add(import_rules(connection, to.tenant_id, line, overwrite=overwrite))
+            outcome.add(
+                import_rules(
+                    resources.settings, connection, to.tenant_id, line, overwrite=to.overwrite
+                )
+            )
     messages = [line for line in lines if isinstance(line, ArchivedMessage)]
     if messages:
         outcome.add(import_messages(resources, connection, to, messages))

@@ -161,9 +161,6 @@ def test_what_differs_is_named_and_left_or_replaced(
     for each in (*changed, "policy"):
         assert f"left as it is: {each}" in result.stderr
     assert owner.scalar(text("select count(*) from messages where content = 'another'")) == 3
-    hold = {"legal_hold": True}
-    assert api.put("/v1/admin/tenants/globex/policy", json=hold).is_success
-    done(run(settings, "import", file, "--tenant", "globex", "--overwrite"))
     result = done(run(settings, "import", file, "--overwrite"))
     assert "0 brought back, 238 were there already, 3 replaced" in result.output
     assert rows_of(owner, "acme") == before
@@ -185,6 +182,38 @@ def test_under_a_hold_nothing_is_replaced(
     assert result.exit_code == 2
     assert "legal hold" in result.stderr
     assert owner.scalar(text("select count(*) from messages where content = 'another'")) == 3
+
+
+def test_a_hold_is_not_lifted_by_a_file_of_before_it(
+    api: httpx.Client, owner: Connection, settings: Settings, tmp_path: Path
+) -> None:
+    path = "/v1/admin/tenants/acme/policy"
+    assert api.put(path, json={"max_age_days": 9}).is_success
+    many(owner, 3)
+    file = tmp_path / "acme.jsonl"
+    done(run(settings, "export", "acme", file))
+    assert api.put(path, json={"legal_hold": True}).is_success
+    result = run(settings, "import", file, "--overwrite")
+    assert result.exit_code == 1
+    assert "left as it is: policy" in result.stderr
+    owner.execute(text("update messages set content = 'another'"))
+    assert "legal hold" in run(settings, "import", file, "--overwrite").stderr
+    assert owner.scalar(text("select count(*) from messages where content = 'another'")) == 3
+    assert api.get(path).json()["effective"]["legal_hold"] is True
+
+
+def test_a_file_without_a_language_takes_it_back_and_has_all_indexed_anew(
+    api: httpx.Client, owner: Connection, settings: Settings, tmp_path: Path
+) -> None:
+    path = "/v1/admin/tenants/acme/settings"
+    assert api.put(path, json={"w_recency": 0.1}).is_success
+    many(owner, 3)
+    file = tmp_path / "acme.jsonl"
+    done(run(settings, "export", "acme", file))
+    assert api.put(path, json={"language": "german"}).is_success
+    owner.execute(text("delete from term_reindexing"))
+    done(run(settings, "import", file, "--overwrite"))
+    assert owner.scalar(text("select count(*) from term_reindexing where tenant_id = 'acme'")) == 1
 
 
 def test_a_command_that_cannot_be_right_says_so(settings: Settings, tmp_path: Path) -> None:
