@@ -19,7 +19,7 @@ from memory.errors import (
 )
 from memory.logs import configure_logging
 from memory.queues import EMBEDDINGS
-from tasks.ending import cut_short
+from tasks.ending import cut_short, undisturbed
 from tasks.resources import Resources
 
 log = structlog.get_logger(__name__)
@@ -51,7 +51,8 @@ class Task(celery.Task):  # type: ignore[misc]
             if not cut_short(error):
                 raise
             shown = {"argsrepr": self.request.argsrepr, "kwargsrepr": self.request.kwargsrepr}
-            raise self.retry(countdown=0, throw=False, **shown) from None
+            with undisturbed():
+                raise self.retry(countdown=0, throw=False, **shown) from None
 
 
 @setup_logging.connect

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import structlog
 from celery import shared_task
-from celery.exceptions import SoftTimeLimitExceeded
 
 from db.queries.embeddings import (
     CLAIM_PENDING,
@@ -23,7 +22,7 @@ from memory.embedding.batching import embed_contents
 from memory.embedding.protocol import Vectors
 from memory.errors import EmbeddingError, EmbeddingRejectedError, EmbeddingUnavailableError
 from tasks.base import Task
-from tasks.ending import cut_short, ending
+from tasks.ending import cut_short, ending, is_late, undisturbed
 from tasks.indexing import write_contexts
 from tasks.metrics import timed
 from tasks.outcome import Failure, Outcome
@@ -114,7 +113,8 @@ def embed_claimed(
         return embed_or_release(resources, tenant_id, claimed)
     except Exception as error:
         if cut_short(error):
-            give_back(resources, tenant_id, claimed)
+            with undisturbed():
+                give_back(resources, tenant_id, claimed)
         raise
 
 
@@ -134,7 +134,7 @@ def embed_or_release(
         if cut_short(error):
             raise
         failure = release(resources, tenant_id, claimed, error)
-        if isinstance(error, SoftTimeLimitExceeded):
+        if is_late(error):
             # The task is over, and has a few seconds to say so.
             raise
         return failure

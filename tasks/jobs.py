@@ -29,7 +29,7 @@ from db.queries.jobs import (
 from memory.errors import JobLostError, JobStepError, MemoryLayerError
 from memory.jobs import ALL_TENANTS, HOPELESS, JobKind
 from tasks.base import Task
-from tasks.ending import cut_short, ending
+from tasks.ending import cut_short, ending, undisturbed
 from tasks.resources import Resources
 from tasks.sending import send_job
 
@@ -151,7 +151,8 @@ def work(
         return "cancelled, or another's"
     except Exception as error:
         if cut_short(error):
-            return leave(resources, held)
+            with undisturbed():
+                return leave(resources, held)
         return put_off(resources, held, error)
     return f"completed: {progress(held)}"
 

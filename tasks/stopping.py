@@ -21,8 +21,6 @@ from tasks import ending
 
 log = structlog.get_logger(__name__)
 
-# What a process of the pool takes for the news that the time of its task is up.
-INTERRUPT = signal.SIGUSR1
 # So long a task may take to give back what it was at; then its process is killed, and after as long
 # again the worker, whatever it waits for.
 GIVE_BACK_SECONDS = 5.0
@@ -45,8 +43,8 @@ def see_to_the_end(seconds: float) -> None:
     """Interrupt what is at work after `seconds`, and kill what does not heed that."""
     HURRIED.wait(seconds)
     until = time.monotonic() + GIVE_BACK_SECONDS
-    # A provider's client may take an interruption for a lost connection, and try again.
-    while time.monotonic() < until and (interrupted := signal_tasks(INTERRUPT)):
+    # What it is at may lose an interruption, such as a finalizer that may not raise.
+    while time.monotonic() < until and (interrupted := signal_tasks(ending.INTERRUPT)):
         log.warning("tasks_interrupted", tasks=interrupted)
         time.sleep(AGAIN_SECONDS)
     time.sleep(max(0.0, until - time.monotonic()))

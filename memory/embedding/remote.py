@@ -20,6 +20,7 @@ from memory.embedding.retrying import (
 from memory.embedding.text import split_by_bytes, well_formed
 from memory.embedding.vectors import unit_vectors
 from memory.errors import EmbeddingError, EmbeddingRejectedError, EmbeddingSetupError
+from memory.interrupts import interrupt_behind
 
 # Gemini takes 100 texts at once; OpenAI 300,000 pieces, which a byte bounds from above.
 BATCH_TEXTS = 100
@@ -149,8 +150,13 @@ class RemoteEmbedder(ABC):
             said = said.replace(self._api_key, "(key)")
         return said[:REASON_CHARACTERS]
 
-    def _no_answer(self, error: Exception) -> TemporaryFailureError:
-        """The error for a transport that failed; its text may hold the URL, so only its kind."""
+    def _no_answer(self, error: Exception) -> BaseException:
+        """The error for a transport that failed; its text may hold the URL, so only its kind.
+
+        What interrupted it is not the provider's fault, and never tried again: it is the error.
+        """
+        if interrupt := interrupt_behind(error):
+            return interrupt
         return TemporaryFailureError(f"{self.provider} gave no answer ({type(error).__name__})")
 
 

@@ -225,13 +225,18 @@ def test_sweep_lots_keeps_what_failed_apart(owner: Connection) -> None:
     assert [id_ for _, ids, alone in lots if not alone for id_ in ids] == fresh
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
 def test_messages_are_free_again_when_the_tasks_time_is_up(
-    resources: Resources, owner: Connection
+    resources: Resources, owner: Connection, wrapped: bool
 ) -> None:
     id_ = add_message(owner)
-    resources.models.use(MODEL, Broken(SoftTimeLimitExceeded()))
+    error: Exception = SoftTimeLimitExceeded()
+    if wrapped:
+        late, error = error, RuntimeError("connection is closed")
+        error.__cause__ = late
+    resources.models.use(MODEL, Broken(error))
     claimed = claim(resources, "acme", [id_], alone=False)
-    with pytest.raises(SoftTimeLimitExceeded):
+    with pytest.raises(type(error)):
         embed_claimed(resources, "acme", claimed)
     row = owner.execute(text("select embedding_status, embedding_error from messages")).one()
-    assert tuple(row) == ("pending", "SoftTimeLimitExceeded")
+    assert tuple(row) == ("pending", type(error).__name__)

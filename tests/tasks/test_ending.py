@@ -1,5 +1,6 @@
 """Workers that are told to stop in the middle of their work: it is finished, or left to another."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +15,11 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import Connection, text
 
 from memory.settings import Settings
-from tasks import ending
+from tasks import embedding, ending
 from tasks.jobs import GOES_ON, NewJob, start_job, work
 from tasks.resources import Resources
 from tests.conftest import message, serving
+from tests.db.rows import add_message
 from tests.memory.embedding import fake_api
 from tests.memory.embedding.fake_api import Answer, FakeApi
 from tests.processes import ProcessContainer, wait_until
@@ -29,6 +31,13 @@ Start = Callable[..., ProcessContainer]
 
 @pytest.fixture
 def fake() -> Iterator[FakeApi]:
+    with fake_api.serving() as provider:
+        yield provider
+
+
+@pytest.fixture
+def another() -> Iterator[FakeApi]:
+    """The provider of another worker, which answers."""
     with fake_api.serving() as provider:
         yield provider
 
@@ -102,19 +111,22 @@ def test_what_is_at_hand_is_finished(
 
 
 def test_what_takes_too_long_is_done_by_another_at_once(
-    start: Start, api: httpx.Client, fake: FakeApi, owner: Connection
+    start: Start, api: httpx.Client, fake: FakeApi, another: FakeApi, owner: Connection
 ) -> None:
     first = start("first", worker_stop_seconds=0.5)
-    fake.answers = [Answer(silent=60)]
+    # However often it is asked: one that is asked again would answer the first itself.
+    fake.answers = [Answer(silent=60)] * 100
     post(api, 3)
     wait_until(lambda: asked(fake), "it is embedding")
-    start("second")
+    start("second", openai_base_url=another.url)
     first.process.send_signal(signal.SIGTERM)
-    # Its claim would have held for a minute, and the task for two.
+    # Its claim would have held for a minute, the provider for as long, and the task for two.
+    # With its attempt spent, they would have waited for the sweep, and nothing sweeps here.
     wait_until(lambda: rows(owner) == DONE, "the second has embedded them")
     wait_until(lambda: first.status == "exited", "the first has ended")
     assert first.process.returncode == 0
-    assert len(asked(fake)) == 6
+    assert "tasks_killed" not in first.logs()
+    assert len(asked(fake)) == len(asked(another)) == 3
 
 
 def test_of_many_batches_the_rest_is_left_to_another(
@@ -144,6 +156,38 @@ def told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def interrupted(*_: Any) -> None:
     raise SoftTimeLimitExceeded
+
+
+@pytest.fixture
+def tell() -> Iterator[Callable[[], None]]:
+    """Interrupts this process as one of a worker."""
+    before = signal.signal(ending.INTERRUPT, interrupted)
+    yield lambda: os.kill(os.getpid(), ending.INTERRUPT)
+    signal.signal(ending.INTERRUPT, before)
+
+
+def test_what_is_given_back_is_not_interrupted_again(
+    resources: Resources,
+    owner: Connection,
+    told: None,
+    tell: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    id_ = add_message(owner)
+    claimed = embedding.claim(resources, "acme", [id_], alone=False)
+    real = embedding.give_back
+
+    def slowly(*given: Any) -> None:
+        tell()
+        real(*given)
+
+    monkeypatch.setattr(embedding, "embed_or_release", lambda *_: tell())
+    monkeypatch.setattr(embedding, "give_back", slowly)
+    with pytest.raises(SoftTimeLimitExceeded):
+        embedding.embed_claimed(resources, "acme", claimed)
+    assert rows(owner) == {("pending", 0, None)}
+    with pytest.raises(SoftTimeLimitExceeded):
+        tell()
 
 
 @pytest.mark.parametrize("step", [lambda *_: None, interrupted])
