@@ -9,6 +9,7 @@ from memory.errors import SettingsError
 
 SCHEME = "redis+sentinel"
 PORT = 26379
+LAST_PORT = 65_535
 EXPECTED = f"{SCHEME}://:password@host1:26379,host2:26379/0?master_name=mymaster"
 OPTIONS = {"master_name", "sentinel_username", "sentinel_password"}
 PLACE = re.compile(
@@ -40,13 +41,15 @@ def sentinels(url: str, source: str = "MEMORY_REDIS_URL") -> Sentinels | None:
     place, _, query = rest.partition("?")
     found = PLACE.fullmatch(place)
     hosts = [HOST.fullmatch(each) for each in found["hosts"].split(",")] if found else []
+    places = [(each[1].strip("[]"), int(each[3] or PORT)) for each in hosts if each]
+    good = found and len(places) == len(hosts) and all(port <= LAST_PORT for _, port in places)
     options = dict(parse_qsl(query))
-    if not found or not hosts or not all(hosts) or not options.get("master_name"):
+    if not found or not good or not options.get("master_name"):
         raise SettingsError(f"{source}: expected {EXPECTED}")
     if unknown := sorted(options.keys() - OPTIONS):
         raise SettingsError(f"{source}: {SCHEME}:// has no option {unknown[0]!r}")
     return Sentinels(
-        hosts=tuple((each[1].strip("[]"), int(each[3] or PORT)) for each in hosts if each),
+        hosts=tuple(places),
         master_name=options["master_name"],
         database=int(found["database"] or 0),
         username=unquote(found["user"] or "") or None,

@@ -4,14 +4,14 @@ import re
 from urllib.parse import parse_qsl, quote, urlencode
 
 from memory.errors import SettingsError
+from memory.sentinels import LAST_PORT, sentinels
 from memory.sentinels import SCHEME as SENTINEL_SCHEME
-from memory.sentinels import sentinels
 
 SCHEMES = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+asyncpg"}
 REDIS_SCHEMES = {"redis", "rediss", "unix"}
 AMQP_SCHEMES = {"amqp", "amqps"}
 TLS_OPTIONS = {"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile"}
-HOST_AND_PORT = r"(\[[^\[\]]*\]|[^:\[\]]*)(:\d{1,5})?"
+HOST_AND_PORT = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(:(?P<port>\d{1,5}))?")
 
 ORIGIN = r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:]+\])(:\d{1,5})?"
 
@@ -120,7 +120,8 @@ def check_collector(url: str, source: str) -> None:
 def _has_good_port(place: str) -> bool:
     # In a user's name or password an @ is written as %40.
     host = place.partition("/")[0].rpartition("@")[2]
-    return place.count("@") <= 1 and re.fullmatch(HOST_AND_PORT, host) is not None
+    found = HOST_AND_PORT.fullmatch(host)
+    return place.count("@") <= 1 and found is not None and int(found["port"] or 0) <= LAST_PORT
 
 
 def _sslmode(key: str, value: str) -> tuple[str, str]:

@@ -46,6 +46,7 @@ def test_one_redis_has_none() -> None:
         ("redis+sentinel://?master_name=m", "expected redis"),
         ("redis+sentinel://h,,i?master_name=m", "expected redis"),
         ("redis+sentinel://h:port?master_name=m", "expected redis"),
+        ("redis+sentinel://h,i:65536?master_name=m", "expected redis"),
         ("redis+sentinel://:p@w@h?master_name=m", "expected redis"),
         ("redis+sentinel://h/database?master_name=m", "expected redis"),
         ("redis+sentinel://h;redis+sentinel://i/0?master_name=m", "expected redis"),

@@ -78,6 +78,7 @@ def test_sqlite_gets_an_answer_that_says_what_to_use(url: str) -> None:
         "mysql://h/db",
         "h/db",
         "postgresql://h:port/db",
+        "postgresql://h:65536/db",
         "postgresql://[::1/db",
         "postgresql://a:1,b:2/db",
     ],
@@ -150,7 +151,9 @@ def test_redis_over_tls_is_checked_unless_the_url_says_not(query: str, checked: 
     assert redis_url(url) == url
 
 
-@pytest.mark.parametrize("url", ["h:6379", "http://h", "redis://", "redis://h:port/0"])
+@pytest.mark.parametrize(
+    "url", ["h:6379", "http://h", "redis://", "redis://h:port/0", "redis://h:65536/0"]
+)
 def test_what_is_no_url_of_redis(url: str) -> None:
     with pytest.raises(SettingsError, match="MEMORY_REDIS_URL: expected redis://"):
         redis_url(url)
@@ -224,6 +227,7 @@ def test_the_certificate_of_a_rabbitmq_is_checked_unless_it_says_not() -> None:
         ("amqp://", r"expected amqp://user:password@host:5672/vhost"),
         ("amqp://u:p@/v", r"expected amqp://user"),
         ("amqp://h:http/v", r"expected amqp://user"),
+        ("amqp://h:65536/v", r"expected amqp://user"),
         ("amqps://u:p@s@h/v", r"expected amqps://user"),
         ("amqp://h/v?ssl_ca_certs=/ca.pem", "amqp:// has no option 'ssl_ca_certs'"),
         ("amqps://h/v?heartbeat=1", "amqps:// has no option 'heartbeat'"),
