@@ -26,6 +26,8 @@ class Replica:
         """How far it has come; None while it is not to be asked."""
         self.level_at: float | None = None
         """All that was committed before is there."""
+        self.answered: tuple[float, int] | None = None
+        """When it said last how far it is, and what."""
         self.why_not: str | None = None
         """Why it is not used: empty while it is, None before the first look."""
         self.in_flight = 0

@@ -154,8 +154,11 @@ class Replicas:
         reached = await self._ask_primary()
         if reached is None:
             return
-        if self._reached and another_log(self._reached[-1].position, reached.position):
-            self._reached.clear()
+        if self._reached:
+            last = self._reached[-1].position
+            # Its log goes back where its files were replaced by an older copy of them.
+            if another_log(last, reached.position) or reached.position.log < last.log:
+                self._reached.clear()
         self._reached.append(reached)
         oldest = reached.at - self._max_lag
         del self._reached[: bisect_left(self._reached, oldest, key=lambda each: each.at)]
@@ -175,7 +178,9 @@ class Replicas:
         if not self._reached:
             return
         if isinstance(found, Position):
-            found = another_log(found, self._reached[-1].position) or found
+            ahead = self._is_ahead(replica)
+            replica.answered = (time.monotonic(), found.log)
+            found = another_log(found, self._reached[-1].position) or ahead or found
         if isinstance(found, str):
             replica.put_aside()
             replica.level_at = None
@@ -193,6 +198,18 @@ class Replicas:
                 log.warning("replica_not_used", replica=replica.number, reason=why_not)
             else:
                 log.info("replica_used", replica=replica.number)
+
+    def _is_ahead(self, replica: Replica) -> str | None:
+        """Why a replica has what the primary has not: the primary's files are of an older copy.
+
+        What a replica has, the primary had before. So one that is asked later is that far.
+        """
+        if replica.answered is None:
+            return None
+        at, log = replica.answered
+        place = bisect_left(self._reached, at, key=lambda each: each.at)
+        ahead = place < len(self._reached) and self._reached[place].position.log < log
+        return "it is ahead of the primary: it has another history" if ahead else None
 
 
 async def regularly(look: Look) -> None:

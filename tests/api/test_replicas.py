@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from sqlalchemy import Connection, TextClause, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.metrics import Metrics
-from api.replicas import Begin, Replicas
+from api.replicas import Begin, Reached, Replicas
 from cli.postgres import EmbeddedPostgres
 from cli.valkey import EmbeddedValkey
 from db.engine import replica_engines, side_engine
@@ -412,6 +413,29 @@ async def test_what_answers_for_a_replica_must_be_far_enough_itself(
                 replica.engine, needed._replace(**{changed: reason}), ["acme"]
             ):
                 pass
+
+
+async def test_what_is_ahead_of_the_primary_has_another_history(
+    replicas: Replicas, owner: Connection
+) -> None:
+    add_message(owner)
+    (replica,) = replicas.all
+    async with asyncio.timeout(30):
+        await level(replicas)
+        await look(replicas)
+        # As when the primary's files were replaced by a copy that was made before.
+        now = replicas._reached[-1].position
+        older = Reached(time.monotonic(), now._replace(log=now.log - 1_000))
+        replicas._reached[:] = [older]
+        await replicas.look_at(replica)
+        assert replica.why_not == "it is ahead of the primary: it has another history"
+        assert await replicas.answer("acme", V1, reads(SEE)) is None
+        # Nor counts what the primary had reached before its log went back.
+        replicas._reached.append(Reached(older.at, now._replace(log=now.log + 1_000_000_000)))
+        await replicas.look_at_primary()
+        assert len(replicas._reached) == 1
+        await level(replicas)
+        assert not replica.why_not
 
 
 async def test_nothing_is_written_where_a_replica_was(
