@@ -24,6 +24,7 @@ VERSION = 2
 Holds = Literal["deleted", "tenant"]
 # Lines that are no messages begin with their type, and no message does.
 TYPED = b'{"type":'
+EMPTY_LINES = 10_000  # that version 1 may have
 BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -165,6 +166,8 @@ class LineReader:
             self._header = self._read_header(line)
             self._tenant = self._header.tenant_id
         elif self._header.version == 1 and not line.strip():
+            if self.number - self.written.messages > EMPTY_LINES:
+                raise self.wrong(f"is empty, as {EMPTY_LINES:,} others are")
             return None
         else:
             return self._read_line(line)

@@ -17,6 +17,9 @@ BESIDE_CONTENT_BYTES = 16 << 20
 # A character as JSON has it at its longest.
 CHARACTER_BYTES = 12
 COMPRESSION = 3
+# What is fed may unpack to so many times its size, and to so much anyway: no chat is more alike.
+MOST_TIMES = 100
+ANYWAY_BYTES = 16 << 20
 
 
 def packed(lines: bytes) -> bytes:
@@ -38,7 +41,8 @@ class Unpacker:
     """Makes lines of what is fed to it, compressed or not; holds one line and a step at most.
 
     Raises `FileContentError`, naming the line, for bytes that are neither, for a line of more than
-    `line_max` bytes, and for a file that unpacks to more than `total_max`.
+    `line_max` bytes, and for a file that unpacks to more than `total_max`; where that is given,
+    also for one that unpacks to far more than was fed, which would take long to check.
     """
 
     def __init__(self, name: str, line_max: int, total_max: int | None = None) -> None:
@@ -46,6 +50,7 @@ class Unpacker:
         self._line_max = line_max
         self._total_max = total_max
         self._total = 0
+        self._fed = 0
         self._lines = 0
         self._rest = b""
         self._first = b""
@@ -54,6 +59,7 @@ class Unpacker:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The lines that are whole with `data`, without their ends."""
+        self._fed += len(data)
         if self._compressed is None:
             data = self._first + data
             if len(data) < len(GZIP):
@@ -100,8 +106,10 @@ class Unpacker:
 
     def _split(self, plain: bytes) -> Iterator[bytes]:
         self._total += len(plain)
-        if self._total_max is not None and self._total > self._total_max:
-            raise FileContentError(f"{self._name} unpacks to more than {self._total_max:,} bytes")
+        if self._total_max is not None:
+            most = min(self._total_max, ANYWAY_BYTES + MOST_TIMES * self._fed)
+            if self._total > most:
+                raise FileContentError(f"{self._name} unpacks to more than {most:,} bytes")
         *lines, rest = plain.split(b"\n")
         for line in lines:
             whole, self._rest = self._rest + line, b""

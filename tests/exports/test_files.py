@@ -176,6 +176,24 @@ def test_a_bomb_takes_no_more_memory_than_a_line_may_have() -> None:
         list(unpacker.feed(gzip.compress(b" " * 50_000_000)))
 
 
+def test_a_bomb_of_lines_is_not_read_to_its_end() -> None:
+    lines = gzip.compress(b"another line\n" * 4_000_000, 9)
+    unpacker = Unpacker("file", 1 << 20, 1 << 40)
+    fed = len(lines) // 10
+    steps = (unpacker.feed(lines[at : at + fed]) for at in range(0, len(lines), fed))
+    with pytest.raises(FileContentError, match="unpacks to more"):
+        sum(1 for step in steps for _ in step)
+    # What comes from a file of this machine may be as alike as it is.
+    assert sum(1 for _ in Unpacker("file", 1 << 20).feed(lines)) == 4_000_000
+
+
+def test_empty_lines_are_some_and_not_millions() -> None:
+    reader = LineReader("file")
+    reader.read(b'{"format":"ai-memory-layer/messages","version":1}')
+    with pytest.raises(FileContentError, match="line 10001: is empty, as 10,000 others"):
+        any(map(reader.read, [b""] * 20_000))
+
+
 @given(st.binary(max_size=200), st.lists(st.integers(1, 50), max_size=8), st.booleans())
 def test_lines_are_the_same_however_they_come(
     content: bytes, steps: list[int], compressed: bool
