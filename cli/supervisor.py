@@ -83,8 +83,10 @@ class Supervisor:
         """Stop `part` and start it again. Raises `StartError` when it is not at work in time."""
         watched = next(each for each in self._watched if each.part is part)
         part.stop()
-        watched.due, watched.failures = None, 0
+        # Where it cannot be started now, it is tried again as any other.
+        watched.due, watched.failures = time.monotonic(), 0
         part.launch()
+        watched.due = None
         self._wait_at_work(part, seconds, pulse)
 
     def stop(self, hurried: Callable[[], bool] = lambda: False) -> None:

@@ -252,6 +252,15 @@ def test_a_stop_in_the_middle_ends_both(parts: Parts) -> None:
     assert beside.exit_code is not None
 
 
+def test_a_part_that_cannot_be_made_anew_is_tried_later(parts: Parts, tmp_path: Path) -> None:
+    parts.add("beat", SLEEP)
+    parts.programs["beat"]._command = [str(tmp_path / "gone")]
+    with pytest.raises(OSError, match="No such file"):
+        parts.supervisor.renew(parts.programs["beat"], 10, lambda: None)
+    parts.programs["beat"]._command = [sys.executable, "-c", SLEEP]
+    parts.watch_until(lambda: any("runs again" in line for line in parts.said), "it runs")
+
+
 def test_a_part_is_made_anew(parts: Parts) -> None:
     old = parts.add("beat", SLEEP)
     parts.supervisor.renew(parts.programs["beat"], 10, lambda: None)
