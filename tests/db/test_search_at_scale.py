@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -144,7 +145,8 @@ async def test_the_nearest_are_all_but_never_missed(
     request = msgspec.convert(values, SearchRequest)
     embedder = OnnxEmbedder()
     model = Model(embedder, store[1], QueryVectors(embedder, None, runtime.metrics))
-    search = Search(request, effective(runtime.settings, TenantSettings()), model, None)
+    begin = partial(tenant_transaction, runtime.engine)
+    search = Search(request, effective(runtime.settings, TenantSettings()), model, None, begin)
     shares = []
     async with tenant_transaction(runtime.engine, [tenant_id], planned=True) as connection:
         for each in asked:
