@@ -95,9 +95,9 @@ EXCEPTIONS = (
 def file_as_it_is(
     ctx: schemathesis.SerializationContext,  # noqa: ARG001
     value: Any,
-) -> dict[str, Any]:
+) -> bytes:
     """A body that is bytes, sent as it was made up."""
-    return {"data": serialize_binary(value)}
+    return serialize_binary(value)
 
 
 @schemathesis.check
