@@ -1,7 +1,6 @@
 """A streaming replica of the PostgreSQL of a run."""
 
 import os
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import psycopg
 from cli.accounts import account_for
 from cli.postgres import SETTINGS, EmbeddedPostgres
 from cli.programs import postgres_programs
+from tests.ports import free_port
 from tests.processes import wait_until
 
 # A replica that may cancel a search as soon as it stands in the way of replaying.
@@ -128,12 +128,6 @@ class Replica:
         except psycopg.OperationalError:
             return False
         return True
-
-
-def free_port() -> int:
-    """A port of this machine where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @contextmanager

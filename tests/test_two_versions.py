@@ -13,9 +13,9 @@ from sqlalchemy import Connection, text
 
 from db.migrating import newest_revision
 from memory.settings import Settings
-from tests.cli.conftest import free_port
 from tests.conftest import message
 from tests.older_version import ROOT, older_version
+from tests.ports import free_port
 from tests.processes import ProcessContainer, wait_until
 from tests.workers import environment
 

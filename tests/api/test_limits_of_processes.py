@@ -1,7 +1,6 @@
 """Two processes of the API, 64 clients: together they get what the limit allows, and no more."""
 
 import asyncio
-import socket
 import sys
 import time
 from bisect import bisect_right
@@ -18,6 +17,7 @@ import pytest
 from bench.connection import Connection
 from memory.settings import Settings
 from tests.metrics_pages import series
+from tests.ports import free_port
 from tests.processes import ProcessContainer, wait_until
 from tests.workers import environment
 
@@ -44,8 +44,7 @@ def urls(settings: Settings, tmp_path: Path) -> Iterator[list[str]]:
     found: list[str] = []
     with ExitStack() as stack:
         for number in range(2):
-            with socket.create_server(("127.0.0.1", 0)) as probe:
-                port = int(probe.getsockname()[1])
+            port = free_port()
             own = msgspec.structs.replace(settings, api_port=port, tenant_rate_limit=limit)
             command = [sys.executable, "-m", "cli.main", "api"]
             log = tmp_path / f"api-{number}.log"

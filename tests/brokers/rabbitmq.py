@@ -12,6 +12,7 @@ import amqp
 import psutil
 import pytest
 
+from tests.ports import free_ports
 from tests.processes import wait_until
 
 FOLDER = Path(__file__).parents[2] / ".programs" / "rabbitmq" / "bin"
@@ -148,13 +149,6 @@ class RabbitMQ:
                 stderr=log,
                 start_new_session=True,
             )
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in taken]
 
 
 def listens(port: int) -> bool:

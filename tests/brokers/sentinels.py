@@ -9,7 +9,7 @@ from pathlib import Path
 import redis
 
 from cli.programs import valkey_program
-from tests.brokers.rabbitmq import free_ports
+from tests.ports import free_ports
 from tests.processes import wait_until
 
 NAME = "memories"

@@ -18,9 +18,9 @@ from memory.settings import Settings, load_settings
 from tasks.brokers import check_entry
 from tasks.configuration import celery_configuration
 from tests.brokers.rabbitmq import USER, WRITTEN_PASSWORD, RabbitMQ, has_rabbitmq
-from tests.cli.conftest import free_port
 from tests.conftest import message, serving
 from tests.metrics_pages import series
+from tests.ports import free_port
 from tests.processes import ProcessContainer, wait_until
 from tests.tls import Authority, Terminator, new_authority, terminated
 from tests.workers import environment

@@ -28,11 +28,6 @@ def busy_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 @pytest.fixture
 def measured(settings: Settings) -> None:
     """A store whose figures were taken just now, as a worker does: no API of a test does it."""

@@ -17,10 +17,10 @@ from cli.flower import COLUMNS, readable
 from memory.settings import Settings
 from tasks.configuration import celery_configuration
 from tasks.sending import send_again
-from tests.cli.conftest import free_port
 from tests.conftest import message, serving
 from tests.memory.embedding import fake_api
 from tests.memory.embedding.fake_api import DIMENSIONS, Answer, FakeApi
+from tests.ports import free_port
 from tests.processes import ProcessContainer, wait_until
 from tests.workers import environment
 

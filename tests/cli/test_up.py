@@ -21,7 +21,7 @@ import redis
 from cli.up import BEYOND_SECONDS, INSTANCE
 from memory.settings import Settings
 from tasks.configuration import BEAT_LOCK_SECONDS, BEAT_LOOP_SECONDS
-from tests.cli.conftest import free_port
+from tests.ports import free_port
 from tests.processes import wait_until
 
 Start = Callable[..., "Up"]

@@ -22,9 +22,9 @@ from cli.watching.findings import Finding
 from cli.watching.pages import Address
 from cli.watching.reading import Figures
 from memory.settings import Settings
-from tests.cli.conftest import free_port
 from tests.conftest import message
 from tests.metrics_pages import own_url
+from tests.ports import free_port
 from tests.processes import ProcessContainer, wait_until
 from tests.workers import environment
 

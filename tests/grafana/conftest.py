@@ -15,7 +15,8 @@ import pytest
 from cli.postgres import EmbeddedPostgres
 from tests.conftest import TEMPLATE, own_database
 from tests.grafana.stack import Stack, whole_service
-from tests.grafana.watching import Prometheus, alertmanager, free_port, prometheus
+from tests.grafana.watching import Prometheus, alertmanager, prometheus
+from tests.ports import free_port
 from tests.processes import wait_until
 from tests.replicas import copied
 

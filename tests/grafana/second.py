@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import make_url
 
 from memory.settings import Settings
-from tests.grafana.watching import free_port
+from tests.ports import free_port
 from tests.processes import ProcessContainer, wait_until
 from tests.workers import environment
 

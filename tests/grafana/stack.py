@@ -21,9 +21,9 @@ from tasks.resources import Resources
 from tests.api.issuing import OPERATOR, OPERATOR_KEY
 from tests.backups.storing import Watched
 from tests.conftest import UNLIMITED, message
-from tests.grafana.watching import free_port
 from tests.memory.embedding import fake_api
 from tests.memory.embedding.fake_api import FakeApi
+from tests.ports import free_port
 from tests.processes import ProcessContainer, wait_until
 from tests.replicas import Replica
 from tests.workers import environment

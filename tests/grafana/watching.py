@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import yaml
 
 from tests.grafana.programs import FOLDER
 from tests.grafana.reading import GRAFANA
+from tests.ports import free_port
 from tests.processes import ProcessContainer, wait_until
 
 # What the panels' rates look back on: some scrapes, of one a second.
@@ -72,12 +72,6 @@ def chosen(expr: str) -> str:
     for name, value in (("__rate_interval", RATE_INTERVAL), ("job", ".*"), ("instance", ".*")):
         expr = expr.replace(f"${name}", value)
     return expr
-
-
-def free_port() -> int:
-    """A port of this machine that nobody uses."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -16,9 +16,9 @@ from sqlalchemy import Connection, text
 from memory.settings import Settings
 from tests.api.issuing import OPERATOR_KEY, closed, issue
 from tests.conftest import serving
-from tests.grafana.watching import free_port
 from tests.load.allowance import Allowance, share_of
 from tests.load.talking import exchanges, old_chat, remark
+from tests.ports import free_port
 from tests.processes import ProcessContainer, wait_until
 
 ROOT = Path(__file__).parents[2]

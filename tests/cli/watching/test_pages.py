@@ -14,8 +14,8 @@ from api.probes import DATABASE_SECONDS, QUEUE_SECONDS
 from cli.watching.counts import total
 from cli.watching.pages import ANSWER_SECONDS, NO_ANSWER, Address, Answer, read_all
 from memory.settings import Settings
-from tests.cli.conftest import free_port
 from tests.conftest import serving
+from tests.ports import free_port
 
 KEY = "an-operators-key-that-is-long-enough"
 Behave = Callable[[socket.socket], None]
