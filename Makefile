@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Needs Python 3.11 or newer, a POSIX shell and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run watch test test-extras format lint types check coverage bench-search bench-ageing bench-moving bench-entrance bench-watching bench-brokers bench-panels bench-restart bench-backup fuzz load load-cluster compose-check prometheus rabbitmq dashboards audit lock clean
+.PHONY: help run watch test test-extras format lint types check coverage bench bench-search bench-ageing bench-moving bench-entrance bench-watching bench-brokers bench-panels bench-restart bench-backup fuzz load load-cluster compose-check prometheus rabbitmq dashboards audit lock clean
 
 VENV := .venv
 EXTRAS := .venv-extras
@@ -99,6 +99,10 @@ coverage: $(VENV)/dev.stamp ## the whole suite, with the lines it did not reach
 	@$(MAKE) --no-print-directory prometheus || echo 'Tests of alerts and dashboards that need it are skipped.' >&2
 	@$(MAKE) --no-print-directory rabbitmq || echo 'Tests of RabbitMQ are skipped.' >&2
 	$(VENV)/bin/python -m pytest -m 'not extras' $(TOGETHER) --cov --cov-report=term-missing $(ARGS)
+
+bench: $(VENV)/dev.stamp ## measure all beside its parts alone: [DATASET=path] [BENCH_LARGE=1] [ARGS="--only id,id"]
+	$(VENV)/bin/python -m bench.speed --report '$(or $(REPORT),bench/results)' \
+	  $(if $(DATASET),--dataset '$(DATASET)') $(ARGS)
 
 bench-search: $(VENV)/dev.stamp ## measure search: DATASET=path [FORMAT=..] [URL=..] [REPORT=folder]
 	$(VENV)/bin/python -m bench.search --dataset '$(DATASET)' --url '$(or $(URL),http://127.0.0.1:8000)' \

@@ -91,13 +91,20 @@ def mixed(
 
 
 def copy_tenant(
-    connection: psycopg.Connection[Any], tenant_id: str, model_id: int, stored: list[Aged]
+    connection: psycopg.Connection[Any],
+    tenant_id: str,
+    model_id: int,
+    stored: Sequence[Aged],
+    first: int = 0,
 ) -> None:
-    """Store a tenant's messages with their vectors and terms, as the service would have."""
+    """Store a tenant's messages with their vectors and terms, as the service would have.
+
+    `first` is how many conversations the tenant has already.
+    """
     with connection.cursor() as cursor:
         with cursor.copy(MESSAGES) as copy:
             for place, message in enumerate(stored):
-                conversation = f"c-{place // CONVERSATION_MESSAGES}"
+                conversation = f"c-{first + place // CONVERSATION_MESSAGES}"
                 role = ROLES[place % 2]
                 row = (tenant_id, message.id, conversation, role, message.content, 0.5)
                 copy.write_row((*row, "completed", message.said, message.said))

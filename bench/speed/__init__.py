@@ -1,0 +1,1 @@
+"""How fast the service is, against what its parts can do alone: `python -m bench.speed`."""

@@ -1,0 +1,92 @@
+"""What PostgreSQL does alone, by its own pgbench."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import click
+
+from cli.accounts import account_for
+from cli.programs import postgres_programs
+from db.engine import _options
+from memory.settings import Settings
+
+# pgbench takes no more.
+MOST_SCRIPTS = 128
+THREADS = 2
+SPARE_SECONDS = 60
+RATE = re.compile(r"^tps = ([0-9.]+)", re.MULTILINE)
+AVERAGE = re.compile(r"^latency average = ([0-9.]+) ms", re.MULTILINE)
+FAILED = re.compile(r"^number of failed transactions: ([0-9]+)", re.MULTILINE)
+
+
+class Rate(NamedTuple):
+    """Transactions a second, and the milliseconds that one took on average."""
+
+    per_second: float
+    average_ms: float
+
+
+class Script(NamedTuple):
+    """Statements in pgbench's language, and the values of the variables that they name.
+
+    Each script of a run must call its variables by names of its own.
+    """
+
+    text: str
+    variables: Mapping[str, str]
+
+
+def rate_of(output: str) -> Rate:
+    """What pgbench has reported. Raises `click.ClickException` when something has failed."""
+    rate, average, failed = (found.search(output) for found in (RATE, AVERAGE, FAILED))
+    if rate is None or average is None or (failed and failed[1] != "0"):
+        raise click.ClickException(f"pgbench has failed: {output.strip()[-2000:]}")
+    return Rate(float(rate[1]), float(average[1]))
+
+
+def run(
+    settings: Settings, folder: Path, scripts: Sequence[Script], clients: int, seconds: float
+) -> Rate:
+    """One of the scripts after the other, drawn by lot, as the API's role.
+
+    The sessions have the settings that the API's have. Raises `click.ClickException`.
+    """
+    folder.mkdir(exist_ok=True, mode=0o755)
+    if len(scripts) > MOST_SCRIPTS:
+        raise ValueError("too many scripts")
+    account = account_for(folder)
+    command = [str(postgres_programs(account) / "pgbench"), "--no-vacuum", "--protocol=prepared"]
+    command += [f"--client={clients}", f"--jobs={min(THREADS, clients)}"]
+    command += [f"--time={max(1, round(seconds))}"]
+    for number, script in enumerate(scripts):
+        path = folder / f"script-{number}.sql"
+        path.write_text(script.text)
+        command.append(f"--file={path}")
+        command += [f"--define={name}={value}" for name, value in script.variables.items()]
+    address = urlsplit(settings.database_url)
+    session = _options(settings, "memory_api", clients)["connect_args"]["options"]
+    done = subprocess.run(
+        [*command, address.path.lstrip("/")],
+        cwd="/",
+        env={
+            "PATH": os.defpath,
+            "PGHOST": address.hostname or "",
+            "PGPORT": str(address.port),
+            "PGUSER": address.username or "",
+            "PGPASSWORD": address.password or "",
+            "PGOPTIONS": session,
+        },
+        capture_output=True,
+        text=True,
+        timeout=seconds + SPARE_SECONDS,
+        check=False,
+        **(account.popen_arguments() if account else {}),
+    )
+    sys.stderr.write("" if done.returncode == 0 else done.stderr[-2000:])
+    return rate_of(done.stdout)
