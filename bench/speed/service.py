@@ -12,7 +12,7 @@ import psycopg
 from bench.serving import Servers, api, part
 from bench.serving import servers as empty_servers
 from bench.speed.loading import Loader
-from memory.settings import Settings, load_settings
+from memory.settings import Settings
 
 OPERATOR = "an-operators-key-for-the-bench"
 # So high that nothing is refused; each request is counted all the same.
@@ -29,7 +29,8 @@ class Service(NamedTuple):
     @property
     def settings(self) -> Settings:
         """What the parts make of what they are given."""
-        return load_settings({f"MEMORY_{name}": value for name, value in self.given.items()})
+        given = {name.lower(): value for name, value in self.given.items()}
+        return msgspec.convert(given, Settings, strict=False)
 
     def pids(self, **more: int) -> dict[str, int]:
         """The first process of each server, and of other parts."""
