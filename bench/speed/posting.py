@@ -9,7 +9,7 @@ import msgspec
 from bench.speed.client import MARK
 from bench.speed.loading import Answered, http_request
 from bench.speed.pgbench import Script
-from bench.speed.service import Api
+from bench.speed.running import Api
 from db.queries.messages import NewRow, insert_parameters
 from memory.lexical.analysis import analyser
 from memory.lexical.bm25 import content_entry

@@ -4,7 +4,7 @@ import httpx
 
 from bench.speed.plan import Plan, told
 from bench.speed.repeating import redis_get, repeat, search_target
-from bench.speed.service import service, serving
+from bench.speed.running import service, serving
 from bench.speed.store import TENANT, Growing
 
 SMALL = 10_000

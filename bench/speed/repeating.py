@@ -7,7 +7,7 @@ import httpx
 import redis
 
 from bench.speed.loading import Answered, Loader, http_request
-from bench.speed.service import Api, Service
+from bench.speed.running import Api, Service
 
 SEARCH = "/v1/memory/search"
 KEY = "bench:answer"

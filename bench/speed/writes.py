@@ -3,7 +3,7 @@
 from bench.speed import pgbench
 from bench.speed.plan import Plan, told
 from bench.speed.posting import TENANTS, insert_scripts, post
-from bench.speed.service import service, serving
+from bench.speed.running import service, serving
 
 POSTS = {"post-16": 16, "post-64": 64}
 
