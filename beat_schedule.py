@@ -12,7 +12,10 @@ ALL_TENANTS = "all tenants"
 
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The entries of Celery's beat. Each task may be sent twice and does no harm then."""
+    """The entries of Celery's beat. Each task may be sent twice, or late, and does no harm then.
+
+    None expires: that would be judged by the clocks of two machines, which may be apart.
+    """
     sweep = settings.sweep_interval_seconds
     return {
         # What was posted and never embedded, lost by the broker or by a worker that died.
@@ -37,7 +40,7 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
 
 def every(seconds: float, task: str) -> dict[str, Any]:
     """An entry that is due every so often."""
-    return entry(timedelta(seconds=seconds), task, expires=seconds)
+    return entry(timedelta(seconds=seconds), task)
 
 
 def retention(settings: Settings) -> dict[str, Any]:
@@ -55,15 +58,10 @@ def backup(settings: Settings) -> dict[str, Any]:
 def nightly(seconds: float, hour: str, task: str, whose: str = ALL_TENANTS) -> dict[str, Any]:
     """An entry that is due every so often; once a day means at a time of the night."""
     schedule = crontab(hour=hour, minute="0") if seconds == DAY else timedelta(seconds=seconds)
-    return entry(schedule, task, expires=seconds, whose=whose)
+    return entry(schedule, task, whose=whose)
 
 
-def entry(
-    schedule: timedelta | crontab, task: str, *, expires: float, whose: str = ALL_TENANTS
-) -> dict[str, Any]:
-    """An entry of beat's; what has waited until the next one is due is worth nothing.
-
-    `whose` is what Flower shows for arguments: for whom it runs.
-    """
+def entry(schedule: timedelta | crontab, task: str, *, whose: str = ALL_TENANTS) -> dict[str, Any]:
+    """An entry of beat's; `whose` is what Flower shows for arguments: for whom it runs."""
     shown = {"argsrepr": whose, "kwargsrepr": ""}
-    return {"task": task, "schedule": schedule, "options": {"expires": expires, **shown}}
+    return {"task": task, "schedule": schedule, "options": shown}

@@ -191,7 +191,7 @@ def test_a_changed_interval_counts_from_the_last_run(
     ran(app, "rescore-importance", timedelta(minutes=30))
     app = written(msgspec.structs.replace(settings, rescore_interval_seconds=after))
     assert due_in(app, broker, "rescore-importance") == pytest.approx(due, abs=5)
-    assert entry(app, "rescore-importance").options["expires"] == after
+    assert entry(app, "rescore-importance").schedule.run_every == timedelta(seconds=after)
 
 
 def test_retention_goes_from_nightly_to_an_interval_and_back(
@@ -222,6 +222,48 @@ def test_a_restart_makes_nothing_due(settings: Settings, broker: redis.Redis) ->
     ran(app, "purge-jobs", timedelta(minutes=10))
     app = written(settings)
     assert due_in(app, broker, "purge-jobs") == pytest.approx(3_000, abs=5)
+
+
+def test_what_ran_in_the_future_is_not_waited_for(settings: Settings, broker: redis.Redis) -> None:
+    """As when a beat's clock was two hours ahead, and is put right, or another takes over."""
+    app = written(settings)
+    ran(app, "sweep-pending", -timedelta(hours=2))
+    ran(app, "purge-jobs", -timedelta(hours=2))
+    ran(app, "refresh-statistics", timedelta(minutes=10))
+    Scheduler(app)._bring_back()
+    assert due_in(app, broker, "sweep-pending") == pytest.approx(1, abs=1)
+    assert due_in(app, broker, "purge-jobs") == pytest.approx(3_600, abs=5)
+    assert due_in(app, broker, "refresh-statistics") == pytest.approx(300, abs=5)
+
+
+def test_a_task_is_done_whatever_the_clock_of_who_sent_it_says(
+    settings: Settings, worker: CeleryTestWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = written(settings)
+    behind = datetime.now(UTC) - timedelta(hours=2)
+    monkeypatch.setattr(Celery, "now", lambda _: behind)
+    ran(app, "sweep-pending", timedelta(hours=3))
+    scheduler = Scheduler(app)
+    scheduler.apply_async(entry(app, "sweep-pending"), advance=False)
+    worker.wait_for_log("Task sweep_pending", timeout=20)
+    wait_until(lambda: "succeeded" in worker.logs(), "it is done")
+
+
+def test_a_queue_that_nobody_serves_does_not_fill(settings: Settings, broker: redis.Redis) -> None:
+    app = written(settings)
+    scheduler = Scheduler(app)
+
+    def waiting(name: str, times: int) -> int:
+        for _ in range(times):
+            scheduler.apply_async(entry(app, name), advance=True)
+        return broker.llen(MAINTENANCE)
+
+    assert waiting("sweep-pending", 120) == 100
+    ran(app, "sweep-pending", timedelta(hours=1))
+    assert waiting("sweep-pending", 1) == 100
+    assert due_in(app, broker, "sweep-pending") > 0
+    # What comes once a night has its turn all the same.
+    assert waiting("expire-messages", 1) == 101
 
 
 def test_a_beat_shows_that_it_beats(beat: ProcessContainer) -> None:
