@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Needs Python 3.11 or newer, a POSIX shell and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run watch test test-extras format lint types check coverage bench bench-search bench-ageing bench-moving bench-entrance bench-watching bench-brokers bench-panels bench-restart bench-backup fuzz load load-cluster compose-check prometheus rabbitmq dashboards audit lock clean
+.PHONY: help run watch test test-extras format lint types check coverage bench bench-search bench-ageing bench-moving bench-entrance bench-watching bench-brokers bench-panels bench-restart bench-backup chaos fuzz load load-cluster compose-check prometheus rabbitmq dashboards audit lock clean
 
 VENV := .venv
 EXTRAS := .venv-extras
@@ -116,6 +116,9 @@ bench-moving: $(VENV)/dev.stamp ## measure a move to another embedding model und
 
 fuzz: $(VENV)/dev.stamp ## attack the API with 20,000 generated requests: [ARGS="--examples N --seed N"]
 	$(VENV)/bin/python -m bench.fuzz $(ARGS)
+
+chaos: $(VENV)/dev.stamp ## faults by the hundred while a service is used: [ARGS="--faults 200 --seed N"]
+	$(VENV)/bin/python -m bench.chaos $(ARGS)
 
 bench-entrance: $(VENV)/dev.stamp ## measure what keys, limits and row-level security cost a request
 	$(VENV)/bin/python -m bench.entrance $(ARGS)

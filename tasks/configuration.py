@@ -9,6 +9,9 @@ from tasks.brokers import broker_configuration, queues, schedule_configuration
 
 # No task runs longer than this: long work is cut into slices that send themselves again.
 TASK_SECONDS = 60
+# A process of the pool loads the model, and may wait for a provider, before it takes tasks. Who takes
+# longer is killed, and the next for the same reason, and so on for ever.
+PROCESS_START_SECONDS = 90
 # A beat that was killed leaves its lock for so long, and the next looks for it once a loop: so it
 # takes over within the sum.
 BEAT_LOCK_SECONDS = 20
@@ -46,6 +49,7 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "task_time_limit": TASK_SECONDS,
         "worker_prefetch_multiplier": 1,
         "worker_concurrency": settings.worker_concurrency,
+        "worker_proc_alive_timeout": PROCESS_START_SECONDS,
         "worker_send_task_events": True,
         "task_send_sent_event": True,
         "worker_hijack_root_logger": False,

@@ -26,8 +26,6 @@ TASK_OF: dict[JobKind, str] = {
 EVERYBODY = "all tenants"
 BEGINS = "begins"
 SHOWN = 3
-# A job that has waited so long in the queue has been sent again since.
-JOB_EXPIRES_SECONDS = 300
 
 
 def send_embedding(
@@ -61,7 +59,11 @@ def send_embedding(
 def send_job(
     app: Celery, kind: JobKind, tenant_id: str, job_id: UUID, progress: str = BEGINS
 ) -> None:
-    """Ask the workers to begin a job, or to go on with it. Raises as `send_embedding` does."""
+    """Ask the workers to begin a job, or to go on with it. Raises as `send_embedding` does.
+
+    It does not expire, which would be judged by the clocks of two machines: one too many finds
+    nothing to do.
+    """
     about = EVERYBODY if tenant_id == ALL_TENANTS else tenant_id
     _send(
         app,
@@ -70,7 +72,6 @@ def send_job(
         None if progress == BEGINS else (),
         kwargs={"tenant_id": tenant_id, "job_id": str(job_id)},
         **shown_as(f"{about}, {progress}, job {job_id}"),
-        expires=JOB_EXPIRES_SECONDS,
         **tries(app.conf.broker_url),
     )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench.chaos.disk import mount_small_disk
+from bench.chaos.disk import mount_small_disk, unmount
 from bench.chaos.playing import KINDS, Plan, play
 from bench.chaos.table import tell
 
@@ -41,11 +41,12 @@ def main(faults: int, seed: int | None, minutes: float, kinds: str, keep: Path |
     folder.chmod(0o755)
     try:
         mount_small_disk(folder / "pg")
-        outcome = play(plan, folder)
+        outcome = play(plan, folder, click.echo)
     finally:
         if keep:
             ignore = shutil.ignore_patterns("postgres", "valkey", "ballast")
             shutil.copytree(folder, keep, ignore=ignore, dirs_exist_ok=True)
+        unmount(folder / "pg")
         shutil.rmtree(folder, ignore_errors=True)
     tell(console, plan, outcome, time.monotonic() - began)
     if outcome.ledger.wrong:

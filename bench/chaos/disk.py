@@ -31,3 +31,9 @@ def mount_small_disk(folder: Path) -> bool:
         if subprocess.run(["mount", *words], capture_output=True, check=False).returncode != 0:
             return False
     return True
+
+
+def unmount(folder: Path) -> None:
+    """Take it away again, if there is one."""
+    if folder.is_mount():
+        subprocess.run(["umount", str(folder)], capture_output=True, check=False)

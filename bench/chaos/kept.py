@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
@@ -50,6 +51,10 @@ class Kept:
         """Its process and what that has started, the first first; none while it does not run."""
         return list(self._processes())
 
+    def waited(self) -> dict[int, float]:
+        """The seconds that each of its processes was ready to run and got no processor."""
+        return {process.pid: _waited(process.pid) for process in self.processes()}
+
     def _processes(self) -> Iterator[psutil.Process]:
         child = self.part.child
         if child is None or child.exit_code is not None:
@@ -79,3 +84,11 @@ class Kept:
             except (StartError, OSError):
                 # A server whose disk is full, say: it is tried again.
                 continue
+
+
+def _waited(pid: int) -> float:
+    # Of the main thread, which is the one that starts.
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0

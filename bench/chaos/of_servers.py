@@ -100,10 +100,9 @@ def refuse(scene: Scene) -> End:
 def fill_disk(scene: Scene) -> End:
     """Fill the file system of the database until the fault ends."""
     ballast = scene.stage.folder / "pg" / BALLAST
-    with ballast.open("wb") as file, contextlib.suppress(OSError):
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(CHUNK_BYTES))
-            file.flush()
     return lambda: ballast.unlink(missing_ok=True)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,20 +48,22 @@ class Outcome:
     skipped: str
 
 
-def play(plan: Plan, folder: Path) -> Outcome:
-    """Do it, in `folder`, which a database's user can reach."""
+def play(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -> Outcome:
+    """Do it, in `folder`, which a database's user can reach; `say` gets a line for each round."""
     kinds, skipped = with_disk(plan.kinds, folder)
     numbers = random.Random(plan.seed)
     with staged(folder) as stage:
         crowd = Crowd(stage, random.Random(numbers.random()))
         scene = Scene(stage, crowd.ledger, crowd.one(crowd.key), numbers)
         stage.run(have_retention_work(crowd.one(stage.operator_key)))
-        stage.run(crowd.begin())
-        time.sleep(CALM_SECONDS)
-        rounds = Rounds(scene, crowd.windows, kinds)
-        rounds.make(plan.faults, time.monotonic() + plan.seconds)
-        rounds.settle()
-        stage.run(crowd.end())
+        rounds = Rounds(scene, crowd.windows, kinds, say)
+        try:
+            stage.run(crowd.begin())
+            time.sleep(CALM_SECONDS)
+            rounds.make(plan.faults, time.monotonic() + plan.seconds)
+            rounds.settle()
+        finally:
+            stage.run(crowd.end())
         drained = wait_until_done(scene, plan.ending_seconds)
         account(scene)
     return Outcome(rounds.done, crowd.ledger, crowd.answers, drained, skipped)

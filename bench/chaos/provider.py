@@ -53,41 +53,51 @@ class Provider:
         return 200, {}, json.dumps({"object": "list", "model": "m", "data": data}).encode()
 
 
+class Handler(BaseHTTPRequestHandler):
+    """Has its server's provider answer."""
+
+    protocol_version = "HTTP/1.1"
+    # Or each answer waits for an acknowledgement.
+    disable_nagle_algorithm = True
+    server: "Server"
+
+    def do_POST(self) -> None:
+        """Answer what is asked."""
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        status, headers, body = self.server.provider.answer(self.client_address[1], asked)
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def handle_one_request(self) -> None:
+        """Answer one request; who asks may be killed at any moment."""
+        try:
+            super().handle_one_request()
+        except OSError:
+            self.close_connection = True
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+class Server(ThreadingHTTPServer):
+    """Listens on a free port for `provider`."""
+
+    daemon_threads = True
+
+    def __init__(self, provider: Provider) -> None:
+        self.provider = provider
+        super().__init__(("127.0.0.1", 0), Handler)
+
+
 @contextmanager
 def providing() -> Iterator[Provider]:
     """A provider that listens until the block ends."""
     provider = Provider()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # Or each answer waits for an acknowledgement.
-        disable_nagle_algorithm = True
-
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            try:
-                status, headers, body = provider.answer(self.client_address[1], asked)
-                self.send_response(status)
-                for name, value in {"Content-Type": "application/json", **headers}.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-            except OSError:
-                self.close_connection = True
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-        def handle_one_request(self) -> None:
-            # Who asks may be killed at any moment.
-            try:
-                super().handle_one_request()
-            except OSError:
-                self.close_connection = True
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(provider)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     provider.url = f"http://127.0.0.1:{server.server_port}"

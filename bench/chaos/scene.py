@@ -18,6 +18,8 @@ API: frozenset[Felt] = frozenset({"api"})
 WORK: frozenset[Felt] = frozenset({"work"})
 BEAT: frozenset[Felt] = frozenset({"beat"})
 ALL = API | WORK | BEAT
+# Of kinds that are not called after it.
+SUBJECTS = {"disk": "postgres", "tasks": "valkey", "broker": "valkey"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,12 @@ class Fault(NamedTuple):
     begin: Callable[[Scene], End]
     excuses: frozenset[Excuse] = NOTHING
     seconds: tuple[float, float] = (0.5, 2.5)
+
+    @property
+    def subject(self) -> str:
+        """What it is done to: two faults at once are of two subjects."""
+        first = self.kind.partition(" ")[0]
+        return SUBJECTS.get(first, first)
 
 
 def over() -> None:

@@ -46,6 +46,9 @@ def tell(console: Console, plan: Plan, outcome: Outcome, seconds: float) -> None
         f" acknowledged; {found}, {len(ledger.wrong)} wrong in all. Drained in"
         f" {outcome.drained_seconds:.0f} s."
     )
+    starved = sum(each.starved for each in outcome.rounds)
+    if starved:
+        console.print(f"After {starved} rounds it took longer than it may for want of a processor.")
     answers = ", ".join(f"{count:,} {what}" for what, count in outcome.answers.most_common())
     console.print(f"Answers: {answers}.", soft_wrap=True)
     if outcome.skipped:
