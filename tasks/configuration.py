@@ -9,8 +9,8 @@ from tasks.brokers import broker_configuration, queues, schedule_configuration
 
 # No task runs longer than this: long work is cut into slices that send themselves again.
 TASK_SECONDS = 60
-# A process of the pool loads the model, and may wait for a provider, before it takes tasks. Who takes
-# longer is killed, and the next for the same reason, and so on for ever.
+# A process of the pool loads the model, and may wait for a provider, before it takes tasks. One
+# that takes longer is killed, and the next for the same reason, and so on for ever.
 PROCESS_START_SECONDS = 90
 # A beat that was killed leaves its lock for so long, and the next looks for it once a loop: so it
 # takes over within the sum.
