@@ -12,7 +12,7 @@ import msgspec
 
 from cli.jobs import Line as ProgressLine
 from cli.servers import database
-from db.migrating import check_schema, owner_connection
+from db.schema import check_schema, owner_connection
 from memory.checks import checked_tenant
 from memory.errors import FileContentError, MemoryLayerError
 from memory.settings import load_settings

@@ -12,8 +12,8 @@ from kombu.exceptions import OperationalError
 from rich.console import Console
 
 from cli.errors import StartError
-from db.migrating import check_schema, owner_connection
 from db.queries.jobs import job_from_row, jobs_by_id
+from db.schema import check_schema, owner_connection
 from memory.jobs import Job as State
 from memory.settings import Settings
 from tasks.configuration import celery_configuration

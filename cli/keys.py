@@ -16,8 +16,8 @@ from sqlalchemy.exc import OperationalError
 from cli.errors import StartError
 from cli.servers import database
 from db.keys import By, create_key, revoke_key, rotate_key
-from db.migrating import check_schema, owner_connection
 from db.queries.keys import key_from_row, keys_page
+from db.schema import check_schema, owner_connection
 from memory.jobs import ALL_TENANTS
 from memory.keys import (
     GRACE_SECONDS,

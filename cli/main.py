@@ -14,7 +14,7 @@ from memory.settings import unknown_settings
 COMMANDS = {
     "up": "cli.up:up",
     "restart": "cli.restart:restart",
-    "migrate": "cli.parts:migrate",
+    "migrate": "cli.migrating:migrate",
     "api": "cli.parts:api",
     "worker": "cli.parts:worker",
     "beat": "cli.parts:beat",

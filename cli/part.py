@@ -9,6 +9,7 @@ from typing import Protocol
 
 from cli.child import Child
 from cli.listening import passed_on
+from cli.start_line import START_LINE, StartLine
 
 # Marks the processes of a data folder, so that the next start finds those that a killed one left.
 INSTANCE = "AIML_INSTANCE"
@@ -39,7 +40,7 @@ class Program:
     """A part that is one of our own commands: SIGTERM ends it in order.
 
     When it is at work it makes the file `ready`, if it is given one, and it `answers`. It inherits
-    `sockets`.
+    `sockets`. The first time it waits at `line`, if it is given one.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Program:
         ready: Path | None = None,
         sockets: Sequence[socket.socket] = (),
         answers: Callable[[], bool] = lambda: True,
+        line: StartLine | None = None,
     ) -> None:
         self.name = name
         self.child: Child | None = None
@@ -64,6 +66,7 @@ class Program:
             self._environment[READY_FILE] = str(ready)
         self._sockets = sockets
         self._answers = answers
+        self._line = line
 
     @property
     def at_work(self) -> bool:
@@ -77,12 +80,17 @@ class Program:
         """
         if self.ready:
             self.ready.unlink(missing_ok=True)
+        descriptors = [each.fileno() for each in self._sockets]
+        if self._line:
+            descriptors.append(self._line.waiting)
+            more |= {START_LINE: str(self._line.waiting)}
+            self._line = None
         self.child = Child(
             self._command,
             self._log,
             {**self._environment, **more},
             folder=Path.cwd(),
-            descriptors=[each.fileno() for each in self._sockets],
+            descriptors=descriptors,
         )
 
     def stop(

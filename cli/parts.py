@@ -1,33 +1,22 @@
 """The parts of the service, each as the process that it runs in."""
 
 import os
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
-from sqlalchemy.exc import OperationalError
 
-from cli.errors import StartError
 from cli.listening import heard_on, inherited
+from cli.loading import loaded
 from cli.part import NAME_SUFFIX, READY_FILE, SUCCESSOR
-from cli.servers import connection, database
-from db.migrating import migrate as migrate_schema
+from cli.servers import connection
+from cli.start_line import wait_at_line
 from memory.errors import SettingsError
 from memory.queues import served_queues
 from memory.settings import Settings, file_variable, load_settings, variable
 
-
-@click.command()
-def migrate() -> None:
-    """Bring the database's schema to this version."""
-    with database(load_settings()) as url:
-        try:
-            migrate_schema(url, click.echo)
-        except OperationalError as error:
-            said = " ".join(str(error.orig).split())
-            raise StartError(f"The database cannot be migrated: {said}") from None
-    click.echo("The schema is up to date.")
+# What Celery would load when the worker has begun.
+WORKER_MODULES = ("celery.apps.worker", "celery.concurrency.prefork", "kombu.transport.redis")
 
 
 @click.command()
@@ -36,9 +25,9 @@ def api() -> None:
     sockets = inherited()
     settings = heard_on(connection(load_settings()), sockets)
     # Here and not above: the other parts must not pay for the web framework.
-    import_module("api.server").serve(
-        settings, sockets, patient=SUCCESSOR in os.environ, on_start=_note_ready
-    )
+    server = loaded("api.server")
+    wait_at_line()
+    server.serve(settings, sockets, patient=SUCCESSOR in os.environ, on_start=_note_ready)
 
 
 @click.command()
@@ -47,10 +36,10 @@ def worker(queues: str | None) -> None:
     """Run a Celery worker alone (also: aiml-worker)."""
     settings = with_broker()
     served = served_queues(settings.worker_queues if queues is None else queues, "--queues")
-    app = celery_app(settings)
+    app = celery_app(settings, *WORKER_MODULES)
     # So that Flower tells two on one machine apart.
     name = (served[0] if len(served) == 1 else "worker") + os.environ.get(NAME_SUFFIX, "")
-    import_module("celery.signals").worker_ready.connect(_note_ready, weak=False)
+    loaded("celery.signals").worker_ready.connect(_note_ready, weak=False)
     app.worker_main(
         [
             "worker",
@@ -71,12 +60,14 @@ def beat() -> None:
     """Run Celery's beat alone; its schedule is in Redis, so several may stand by."""
     settings = with_broker()
     app = celery_app(settings)
-    import_module("celery.signals").beat_init.connect(_note_ready, weak=False)
+    loaded("celery.signals").beat_init.connect(_note_ready, weak=False)
     app.start(["beat", f"--loglevel={settings.log_level}"])
 
 
-def celery_app(settings: Settings) -> Any:
+def celery_app(settings: Settings, *modules: str) -> Any:
     """The Celery application, which reads its settings from the environment when imported.
+
+    It is there once `modules` are loaded too, and the servers are.
 
     Raises `SettingsError` when the broker does not let it in.
     """
@@ -84,8 +75,11 @@ def celery_app(settings: Settings) -> Any:
         # What was read from a file would be given twice.
         os.environ.pop(file_variable(field), None)
         os.environ[variable(field)] = getattr(settings, field)
-    app = import_module("tasks.celery").app
-    import_module("tasks.brokers").check_entry(app)
+    app = loaded(*modules, "tasks.celery").app
+    if modules:
+        loaded(*app.conf.imports)
+    wait_at_line()
+    loaded("tasks.brokers").check_entry(app)
     return app
 
 

@@ -3,8 +3,8 @@
 import click
 
 from cli.servers import database
-from db.migrating import check_schema, owner_connection
 from db.queries.reindexing import REINDEX_ALL, REINDEX_NAMED
+from db.schema import check_schema, owner_connection
 from memory.settings import load_settings
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -22,10 +23,15 @@ from cli.progress import Progress
 from cli.readiness import API_ANSWERS_SECONDS, flower_listens, not_ready_because, wants_key
 from cli.records import port_is_free, secret
 from cli.rolling import Rolling
+from cli.start_line import StartLine
 from cli.supervisor import Supervisor
 from cli.valkey import EmbeddedValkey
+from db.revisions import is_newest
 from memory.settings import Settings, file_variable, load_settings, variable
 
+# With the others, in the order of which the reverse is a good order to stop in.
+SERVING = ("worker", "api")
+BESIDE = ("flower", "beat")
 ORPHAN_SECONDS = 5.0
 # What API and worker take beyond the time that the settings give them to finish: for what is to be
 # sent and closed, and for what is to be given back.
@@ -52,6 +58,7 @@ class Service:
         self._environment: dict[str, str] = {}
         self._sockets: list[socket.socket] = []
         self._programs: dict[str, Program] = {}
+        self._line = StartLine()
 
     def run(self) -> None:
         """Start, watch until a signal comes, stop. Raises `MemoryLayerError`."""
@@ -82,18 +89,25 @@ class Service:
     def _start(self) -> None:
         started = time.monotonic()
         self._start_servers()
-        with self._progress.stage("Bringing the schema up to date"):
-            self._migrate()
-        with self._progress.stage(f"Starting {', '.join(self._parts())}"):
-            self._start_parts()
+        if not is_newest(self._environment[variable("database_url")]):
+            with self._progress.stage("Bringing the schema up to date"):
+                self._migrate()
+        with self._progress.stage(f"Starting {' and '.join(self._serving())}"):
+            self._line.begin(len(self._serving()))
             self._wait_ready()
         seconds = time.monotonic() - started
+        if self.settings.async_embeddings:
+            # Nobody waits for these, and they would be in the way of those that are waited for.
+            self._start_parts(BESIDE)
         keyed = wants_key(self.settings)
         for line in greeting.lines(self.settings, self.folder, seconds, keyed=keyed):
             self._progress.say(line)
 
     def _start_servers(self) -> None:
-        """Start those that are not set, and leave the URLs of all in the children's environment."""
+        """Start those that are not set, and leave the URLs of all in the children's environment.
+
+        Meanwhile the parts that serve are loaded, and wait at the line.
+        """
         servers: list[EmbeddedServer] = []
         if not self.settings.database_url:
             servers.append(EmbeddedPostgres(self.folder, pulse=self._interrupts.pulse))
@@ -105,14 +119,21 @@ class Service:
                 for server in servers:
                     self._interrupts.pulse()
                     self._supervisor.add(server)
+                    urls[server.name] = server.url
+                self._know(urls)
+                self._start_parts(self._serving(), self._line)
                 for server in servers:
                     server.wait_ready()
-                    urls[server.name] = server.url
+        else:
+            self._know(urls)
+            self._start_parts(self._serving(), self._line)
         for server in servers:
             if isinstance(server, EmbeddedPostgres) and not server.files.is_relative_to(
                 self.folder
             ):
                 self._progress.say(f"The database is in {server.files}: its user has no way here.")
+
+    def _know(self, urls: Mapping[str, str]) -> None:
         named = {variable("database_url"): urls["postgres"], variable("redis_url"): urls["valkey"]}
         self._environment |= {name: url for name, url in named.items() if url}
 
@@ -129,21 +150,20 @@ class Service:
         finally:
             program.stop()
 
-    def _parts(self) -> list[str]:
-        return ["worker", "api", "flower", "beat"] if self.settings.async_embeddings else ["api"]
+    def _serving(self) -> Sequence[str]:
+        return SERVING if self.settings.async_embeddings else SERVING[1:]
 
-    def _start_parts(self) -> None:
-        """In the order of which the reverse is a good order to stop in."""
-        for name in self._parts():
+    def _start_parts(self, names: Sequence[str], line: StartLine | None = None) -> None:
+        for name in names:
             self._interrupts.pulse()
-            self._programs[name] = self._program(name)
+            self._programs[name] = self._program(name, line=line)
             self._supervisor.add(self._programs[name])
 
     def _fresh(self, old: Program) -> Program:
         """Another program of the same name, with a ready file of its own."""
         return self._program(old.name, "" if old.ready != self._ready_file(old.name) else "-2")
 
-    def _program(self, name: str, suffix: str = "") -> Program:
+    def _program(self, name: str, suffix: str = "", line: StartLine | None = None) -> Program:
         # Parts get the URLs themselves; a file that holds one of them would give it twice.
         files = {file_variable("database_url"), file_variable("redis_url")}
         inherited = {key: value for key, value in os.environ.items() if key not in files}
@@ -167,6 +187,7 @@ class Service:
             None if name in ("flower", "migrate") else self._ready_file(name, suffix),
             self._sockets if name == "api" else (),
             (lambda: flower_listens(self.settings)) if name == "flower" else lambda: True,
+            line,
         )
 
     def _ready_file(self, name: str, suffix: str = "") -> Path:
@@ -183,11 +204,8 @@ class Service:
 
     def _obstacle(self) -> str | None:
         """Why the service is not ready, None when it is."""
-        if self.settings.async_embeddings:
-            if not self._programs["worker"].at_work:
-                return f"the worker takes no tasks ({self.folder / 'logs' / 'worker.log'})"
-            if not self._programs["flower"].at_work:
-                return f"Flower does not answer ({self.folder / 'logs' / 'flower.log'})"
+        if self.settings.async_embeddings and not self._programs["worker"].at_work:
+            return f"the worker takes no tasks ({self.folder / 'logs' / 'worker.log'})"
         if not self._programs["api"].at_work:
             return f"the API does not answer ({self.folder / 'logs' / 'api.log'})"
         return not_ready_because(self.settings)
@@ -200,6 +218,7 @@ class Service:
 
     def _stop(self, instance: str) -> None:
         self._progress.say("Stopping ...")
+        self._line.close()
         # So that the API alone has them: what it does not take any more is refused.
         for each in self._sockets:
             each.close()

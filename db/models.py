@@ -6,7 +6,6 @@ from typing import Literal
 
 from sqlalchemy import Connection, text
 
-from db.migrating import check_schema, migration_connection, owner_connection
 from db.queries.models import (
     ACTIVE_MODEL,
     ADD_MODEL,
@@ -22,6 +21,7 @@ from db.queries.models import (
     no_hnsw_index,
     recipe_parameters,
 )
+from db.schema import check_schema, migration_connection, owner_connection
 from memory.embedding.recipes import Recipe, StoredModel
 from memory.errors import ModelMismatchError
 

@@ -8,7 +8,6 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
-from db.migrating import owner_connection
 from db.queries.backups import (
     LEFTOVERS,
     LETTERS,
@@ -19,6 +18,7 @@ from db.queries.backups import (
     drop_database,
     rename_database,
 )
+from db.schema import owner_connection
 from memory.errors import BackupError
 
 PREFIX = "aiml_scratch_"

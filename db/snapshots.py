@@ -9,8 +9,6 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from db.dumping import APPLICATION
-from db.migrating import LOCK as MIGRATION_LOCK
-from db.migrating import current_revision, owner_connection
 from db.queries.backups import (
     COPIED,
     COUNTED_TABLES,
@@ -22,6 +20,8 @@ from db.queries.backups import (
     WITHOUT_LIMITS,
     count_rows,
 )
+from db.schema import LOCK as MIGRATION_LOCK
+from db.schema import current_revision, owner_connection
 from db.scratch import at_once
 from memory.backups import Rows
 from memory.errors import BackupError

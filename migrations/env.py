@@ -7,10 +7,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
 from cli.servers import database
-from db.migrating import migration_connection
+from db.schema import LOCK_TIMEOUT, STATEMENT_TIMEOUT, migration_connection
 from db.tables import metadata
 from memory.settings import load_settings
-from migrations.online import LOCK_TIMEOUT, STATEMENT_TIMEOUT, served_note
+from migrations.online import served_note
 
 
 def note_served(ctx: MigrationContext, heads: set[str], **_: Any) -> None:

@@ -3,21 +3,13 @@
 The rules are in docs/upgrades.md.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from alembic import op
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
 
-# Longer than this nobody waits behind a migration that waits for a table.
-LOCK_TIMEOUT = "1s"
-# What takes longer belongs into `unhurried`, or into a job.
-STATEMENT_TIMEOUT = "60s"
-
-SERVED = "serves versions of schema {revision} or later"
-SERVED_NOTE = text("select obj_description(to_regclass('alembic_version'), 'pg_class')")
+from db.schema import LOCK_TIMEOUT, SERVED, STATEMENT_TIMEOUT
 
 
 def served_note(scripts: ScriptDirectory, revision: str | None) -> str:
@@ -26,12 +18,6 @@ def served_note(scripts: ScriptDirectory, revision: str | None) -> str:
         return "comment on table alembic_version is null"
     oldest = scripts.get_revision(revision).module.serves_from
     return f"comment on table alembic_version is '{SERVED.format(revision=oldest)}'"
-
-
-def oldest_served(connection: Connection) -> str | None:
-    """The schema of the oldest version that the database serves; None where nothing is noted."""
-    found = re.search(SERVED.format(revision=r"(\w+)"), connection.scalar(SERVED_NOTE) or "")
-    return found.group(1) if found else None
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from sqlalchemy.exc import DBAPIError
 from uuid_utils.compat import uuid7
 
 from db.dumping import dump, load, place_of
-from db.migrating import check_schema, owner_connection
 from db.queries.backups import RECORD_BACKUP
 from db.roles import prepare
+from db.schema import check_schema, owner_connection
 from db.scratch import scratch_database
 from db.snapshots import Snapshot, alone, copied, counted, counted_at, store_snapshot
 from memory.backups import FORMAT, VERSION, Manifest, Rows, difference, file_name, outdated, total

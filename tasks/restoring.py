@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from db.migrating import known_revisions, migrate
+from db.migrating import migrate
 from db.queries.backups import ANALYZE, END_BACKUP_JOBS, RIGHTS
+from db.revisions import known_revisions
 from db.scratch import at_once, database_of, scratch_database, swap
 from db.snapshots import alone, counted, counted_at, others_here
 from memory.backups import NO_TENANT, Manifest, Rows, total

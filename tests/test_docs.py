@@ -14,7 +14,7 @@ import pytest
 from pytest_celery import CeleryTestWorker
 
 from cli.main import main
-from db.migrating import known_revisions
+from db.revisions import known_revisions
 from memory.settings import SECRETS, Settings, load_settings, variable
 from tests.processes import wait_until
 

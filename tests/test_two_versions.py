@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import Connection, text
 
-from db.migrating import newest_revision
+from db.revisions import newest_revision
 from memory.settings import Settings
 from tests.conftest import message
 from tests.older_version import ROOT, older_version
@@ -21,7 +21,14 @@ from tests.workers import environment
 
 UNFINISHED = text("select count(*) from messages where embedding_status <> 'completed'")
 WITH_VECTOR = text("select distinct message_id::text from message_embeddings")
-NEWEST = "from db.migrating import newest_revision; print(newest_revision())"
+# The older one may have it in another place.
+NEWEST = """
+try:
+    from db.revisions import newest_revision
+except ImportError:
+    from db.migrating import newest_revision
+print(newest_revision())
+"""
 
 # Starts a part of a version: its code, what it is, and its API's port.
 Start = Callable[[Path, str, int], ProcessContainer]

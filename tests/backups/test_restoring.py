@@ -7,15 +7,10 @@ import psycopg
 import pytest
 
 from cli.postgres import EmbeddedPostgres
-from db.migrating import (
-    current_revision,
-    migrate,
-    migration_connection,
-    newest_revision,
-    owner_connection,
-)
+from db.migrating import migrate
+from db.revisions import newest_revision
+from db.schema import current_revision, migration_connection, oldest_served, owner_connection
 from memory.errors import BackupError, StateConflictError
-from migrations.online import oldest_served
 from tasks.backing_up import back_up
 from tasks.backup_files import manifest_path, read_manifest, write_manifest
 from tasks.restoring import restore

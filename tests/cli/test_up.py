@@ -31,6 +31,7 @@ UNLIMITED = ("MEMORY_GLOBAL_RATE_LIMIT", "MEMORY_TENANT_RATE_LIMIT")
 # What is said of processes that did not end with theirs, and of a database that was not shut down.
 LEFT = "processes that an earlier start left"
 RECOVERY = "was not properly shut down"
+ACCEPTS = "database system is ready to accept connections"
 # What the API has to end in, when nobody hurries it.
 API_SECONDS = (
     Settings().api_drain_seconds
@@ -145,11 +146,13 @@ def test_all_of_it(start: Start) -> None:
     postgres = next(pid for pid, line in up.processes().items() if "bin/postgres -D" in line)
     os.kill(postgres, signal.SIGKILL)
     up.wait_said("postgres runs again")
+    log = up.data / "logs" / "postgres.log"
+    # One that is stopped before has to begin again with it.
+    wait_until(lambda: log.read_text().count(ACCEPTS) == 2, "postgres has recovered", READY_SECONDS)
 
     assert up.end(signal.SIGTERM) == 0
     assert up.processes() == {}
     assert up.said.endswith("All stopped; the data stays where it is.\n")
-    log = up.data / "logs" / "postgres.log"
     assert log.read_text().count(RECOVERY) == 1  # after the kill above
 
     again = start()

@@ -1,15 +1,12 @@
 """A migration that a version after this one could bring."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from alembic.config import Config
 
-import migrations
-from db import migrating
-from db.migrating import newest_revision
+from db import revisions
+from db.revisions import newest_revision
 
 # Given what its `upgrade` does, and whom it serves.
 Next = Callable[..., str]
@@ -37,19 +34,6 @@ def downgrade() -> None:
 """
 
 
-def knowing(configuration: Callable[[], Config], folder: Path) -> Callable[[], Config]:
-    """The configuration of a version that has the migrations in `folder`, too."""
-    own = Path(migrations.__file__).parent / "versions"
-
-    def configured() -> Config:
-        found = configuration()
-        found.set_main_option("path_separator", "os")
-        found.set_main_option("version_locations", f"{own}{os.pathsep}{folder}")
-        return found
-
-    return configured
-
-
 @pytest.fixture
 def next_folder(tmp_path: Path) -> Path:
     """Where the migration of the next version lies."""
@@ -62,12 +46,12 @@ def next_folder(tmp_path: Path) -> Path:
 def next_version(monkeypatch: pytest.MonkeyPatch, next_folder: Path) -> Next:
     """Makes this process a version with one migration more, and names its revision."""
     before = newest_revision()
-    configured = knowing(migrating._configuration, next_folder)
+    folders = [*revisions.FOLDERS, next_folder]
 
     def make(upgrade: str, serves: str = before) -> str:
         values = {"revision": "next", "before": before, "upgrade": upgrade, "serves": serves}
         (next_folder / "next_version.py").write_text(FILE.format(**values))
-        monkeypatch.setattr(migrating, "_configuration", configured)
+        monkeypatch.setattr(revisions, "FOLDERS", folders)
         return "next"
 
     return make

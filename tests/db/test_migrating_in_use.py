@@ -13,14 +13,10 @@ from alembic import command as alembic
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from db import migrating
-from db.migrating import (
-    current_revision,
-    migrate,
-    migration_connection,
-    newest_revision,
-    owner_connection,
-)
+from db import migrating, schema
+from db.migrating import migrate
+from db.revisions import newest_revision
+from db.schema import current_revision, migration_connection, owner_connection
 from memory.errors import MigrationError
 from tests.db.next_version import ADD_COLUMN, BUILD_INDEX, Next, next_folder, next_version
 from tests.older_version import ROOT
@@ -32,9 +28,8 @@ __all__ = ["next_folder", "next_version"]  # fixtures
 MIGRATE = """
 import sys
 from pathlib import Path
-from db import migrating
-from tests.db.next_version import knowing
-migrating._configuration = knowing(migrating._configuration, Path(sys.argv[2]))
+from db import migrating, revisions
+revisions.FOLDERS.append(Path(sys.argv[2]))
 migrating.migrate(sys.argv[1])
 """
 MIGRATING = "select count(*) from pg_stat_activity where application_name = 'memory_migrate'"
@@ -180,7 +175,7 @@ def test_what_a_killed_process_was_at_ends_soon(
 def test_who_migrates_is_waited_for_but_not_for_ever(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrating, "WAIT_FOR_OTHERS_SECONDS", 0.1)
+    monkeypatch.setattr(schema, "WAIT_FOR_OTHERS_SECONDS", 0.1)
     with migration_connection(database), pytest.raises(MigrationError, match="Another process"):
         migrate(database)
 

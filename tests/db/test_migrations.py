@@ -8,14 +8,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, text
 
-from db.migrating import (
-    _configuration,
-    check_schema,
-    current_revision,
-    migrate,
-    migration_connection,
-    newest_revision,
-)
+from db.migrating import _configuration, migrate
+from db.revisions import newest_revision
+from db.schema import check_schema, current_revision, migration_connection
 from db.tables import metadata
 
 ROWS = """

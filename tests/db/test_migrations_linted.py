@@ -13,7 +13,8 @@ from alembic import command
 
 from cli.postgres import EmbeddedPostgres
 from db import migrating
-from db.migrating import known_revisions, migrate
+from db.migrating import migrate
+from db.revisions import known_revisions
 from tests.conftest import own_database
 from tests.db.next_version import ADD_COLUMN, BUILD_INDEX, Next, next_folder, next_version
 from tests.db.squawk_exceptions import EXCEPTIONS, RULES

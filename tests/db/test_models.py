@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Connection, text
 
-from db.migrating import migration_connection
 from db.models import (
     active_model,
     add_model,
@@ -18,6 +17,7 @@ from db.models import (
     register_model,
 )
 from db.queries.models import index_name
+from db.schema import migration_connection
 from memory.embedding.recipes import Recipe
 from memory.errors import ModelMismatchError, SchemaOutdatedError
 
