@@ -29,6 +29,8 @@ class Exchange:
         self.status = 499
         self.sent = 0
         self.clock: asyncio.Timeout | None = None
+        self.alarm: asyncio.TimerHandle | None = None
+        self._beside: asyncio.Task[None] | None = None
         self.place: Place | None = None
         # Told when an answer begins that lasts as long as its events do.
         self.on_stream: Callable[[], None] | None = None
@@ -54,6 +56,9 @@ class Exchange:
         """Pass `message` on, with what every answer says in its headers."""
         if self._scope.get("caller_gone"):
             return
+        if self._beside and asyncio.current_task() is not self._beside:
+            # Too late: it is answered without what comes here.
+            return
         if message["type"] == "http.response.start":
             self._begin(message)
         elif message["type"] == "http.response.body":
@@ -77,8 +82,8 @@ class Exchange:
 
     def take_time(self) -> None:
         """For what lasts as long as it has to: no clock, and no place among the requests."""
-        if self.clock:
-            self.clock.reschedule(None)
+        if self.alarm:
+            self.alarm.cancel()
         if self.place:
             self.place.leave()
 
@@ -91,11 +96,18 @@ class Exchange:
 
     async def fail(self, problem: ProblemError) -> None:
         """Answer with `problem`, unless an answer has begun."""
+        if self._beside and asyncio.current_task() is not self._beside:
+            await self._beside
         if self.status != 499:
             return
         status, headers, body = render(problem, self.request_id)
         encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
         await self.answer(status, encoded, body)
+
+    def fail_beside(self, problem: ProblemError) -> None:
+        """The same, while the request that has failed is still at its end."""
+        if self.status == 499:
+            self._beside = asyncio.create_task(self.fail(problem))
 
     async def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Send a whole answer."""

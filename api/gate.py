@@ -32,6 +32,8 @@ from memory.values import split_list
 
 log = structlog.get_logger("api")
 
+# What a request may take to end once its time is over, before it is answered all the same.
+ENDING_SECONDS = 0.5
 # Who was answered so is to be found.
 REFUSED = frozenset({401, 403, 429})
 
@@ -88,7 +90,7 @@ class Gate:
                 await asyncio.sleep(problem.wait_seconds)
             await exchange.fail(problem)
         except TimeoutError:
-            await exchange.fail(UnavailableError(f"No answer within {self._timeout:g} s."))
+            await exchange.fail(self._late())
         except asyncio.CancelledError:
             # Nobody else does this to a request but a server whose time to stop is over.
             await exchange.fail(UnavailableError("The process has stopped before this was done."))
@@ -100,16 +102,34 @@ class Gate:
             structlog.contextvars.clear_contextvars()
 
     async def _answer(self, scope: HTTPScope, headers: dict[str, str], exchange: Exchange) -> None:
-        async with asyncio.timeout(self._timeout) as exchange.clock:
-            caller = await self._entrance.admit(scope, headers)
-            scope["caller"] = caller  # type: ignore[typeddict-unknown-key]
-            if self._door.open:
-                self._origins.check_writer(scope["method"], headers)
-            if preflight := self._origins.preflight(scope, headers):
-                await exchange.answer(204, preflight, b"")
-                return
-            with bound_to(caller.tenants if caller else None):
-                await self._app(scope, exchange.receive, exchange.send)
+        loop = asyncio.get_running_loop()
+        exchange.alarm = loop.call_later(self._timeout, self._end_time, exchange)
+        try:
+            async with asyncio.timeout(None) as exchange.clock:
+                caller = await self._entrance.admit(scope, headers)
+                scope["caller"] = caller  # type: ignore[typeddict-unknown-key]
+                if self._door.open:
+                    self._origins.check_writer(scope["method"], headers)
+                if preflight := self._origins.preflight(scope, headers):
+                    await exchange.answer(204, preflight, b"")
+                    return
+                with bound_to(caller.tenants if caller else None):
+                    await self._app(scope, exchange.receive, exchange.send)
+        finally:
+            exchange.alarm.cancel()
+
+    def _end_time(self, exchange: Exchange) -> None:
+        """End what takes too long, and answer it also where its end takes long.
+
+        A database that has gone silent is asked for some ten seconds to end a statement.
+        """
+        loop = asyncio.get_running_loop()
+        if exchange.clock:
+            exchange.clock.reschedule(loop.time())
+        exchange.alarm = loop.call_later(ENDING_SECONDS, exchange.fail_beside, self._late())
+
+    def _late(self) -> UnavailableError:
+        return UnavailableError(f"No answer within {self._timeout:g} s.")
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         failure: list[Any] = []

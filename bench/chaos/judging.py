@@ -1,6 +1,7 @@
 """Which answers are a fault's doing, and which are wrong."""
 
 import math
+import os
 import time
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,9 +12,8 @@ from bench.connection import Answer
 # What may become of a request while a fault lasts.
 Excuse = Literal["no answer", "503", "late", "degraded"]
 NOTHING: frozenset[Excuse] = frozenset()
-# What a machine that is short of processors adds to the time of an answer.
-SLACK_SECONDS = 3.0
-LATEST_SECONDS = REQUEST_SECONDS + SLACK_SECONDS
+# What a machine adds to the time of an answer; and more, where more wait for each processor.
+SLACK_SECONDS, WAITING_EACH = 3.0, 2.0
 PROBLEM = "application/problem+json"
 # For so long a provider that failed may be left alone, which is the fault's doing too.
 LEFT_ALONE_SECONDS = 35.0
@@ -52,6 +52,12 @@ class Windows:
         return frozenset(found)
 
 
+def latest_seconds() -> float:
+    """When an answer is late, on this machine and with what else it does now."""
+    each = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return REQUEST_SECONDS + SLACK_SECONDS * max(1.0, each / WAITING_EACH)
+
+
 def fault_of(
     outcome: Answer | str, expected: frozenset[int], seconds: float, excused: frozenset[Excuse]
 ) -> str:
@@ -61,7 +67,7 @@ def fault_of(
     """
     if isinstance(outcome, str):
         return "" if "no answer" in excused else f"no answer ({outcome})"
-    if seconds > LATEST_SECONDS and "late" not in excused:
+    if seconds > latest_seconds() and "late" not in excused:
         return f"an answer after {seconds:.1f} s"
     if outcome.status in expected:
         return ""

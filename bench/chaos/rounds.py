@@ -26,7 +26,9 @@ POLL_SECONDS = 0.1
 # The sweep leaves alone what is younger; and the machine may be busy.
 GRACE_SECONDS, SLACK_SECONDS = 10.0, 7.0
 STUCK_SECONDS = SWEEP_SECONDS + LEASE_SECONDS + GRACE_SECONDS + SLACK_SECONDS
-CALM_EVERY = 25
+CALM_EVERY = 50
+# What has been sent may have its turn later, where workers are short of processors.
+TURN_SECONDS = 120.0
 
 
 @dataclass
@@ -113,12 +115,21 @@ class Rounds:
             note(self.scene.ledger, whole(connection, said), when)
 
     def stay_calm(self) -> None:
-        """No faults for so long that nothing may wait any more."""
+        """No faults for so long that nothing may wait any more but for its turn."""
         self.settle()
+        began = time.monotonic()
         time.sleep(STUCK_SECONDS + 1)
-        with psycopg.connect(self.scene.stage.database, autocommit=True) as connection:
-            found = stuck(connection, STUCK_SECONDS + 1, STUCK_SECONDS)
-        note(self.scene.ledger, found, f"in the calm after {self.faults} faults")
+        while True:
+            calm = time.monotonic() - began
+            with psycopg.connect(self.scene.stage.database, autocommit=True) as connection:
+                found = stuck(connection, calm, STUCK_SECONDS)
+            turns = self.scene.stage.waiting_tasks()
+            if not found.any or turns == 0 or calm > TURN_SECONDS:
+                break
+            time.sleep(1.0)
+        note(
+            self.scene.ledger, found, f"in the calm after {self.faults} faults, {turns} tasks wait"
+        )
 
     def settle(self) -> None:
         """Wait until all parts are whole again."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import click
 import httpx
+import redis
 
 from bench.chaos.clocks import Clock
 from bench.chaos.kept import Kept
@@ -171,6 +172,11 @@ class Stage:
             {**PLAIN, **variables, INSTANCE: self._instance, NAME_SUFFIX: suffix},
             ready=self.folder / f"{name}.ready",
         )
+
+    def waiting_tasks(self) -> int:
+        """How many tasks of embedding wait for a worker."""
+        with redis.Redis.from_url(self.valkey.url, socket_timeout=10) as client:
+            return int(client.llen("embeddings"))
 
     def sweeps_done(self) -> float | None:
         """How many sweeps the worker of maintenance has done; None when it does not say."""

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from bench.chaos.judging import LATEST_SECONDS, NOTHING, Excuse, Windows, fault_of
+from bench.chaos.judging import NOTHING, Excuse, Windows, fault_of, latest_seconds
 from bench.connection import Answer
 
 STORED = frozenset({202})
@@ -33,7 +33,7 @@ def test_an_answer(outcome: Answer | str, excused: frozenset[Excuse], wrong: str
 
 
 def test_a_late_answer_is_wrong_but_from_one_that_was_stopped() -> None:
-    late = LATEST_SECONDS + 1
+    late = latest_seconds() + 60
     assert fault_of(Answer(202), STORED, late, NOTHING).startswith("an answer after")
     assert fault_of(Answer(202), STORED, late, frozenset({"late"})) == ""
 

@@ -39,4 +39,7 @@ def slow(settings: Settings, fake: FakeApi, tmp_path: Path) -> Iterator[ProcessC
 
 def test_a_process_that_waits_for_a_slow_provider_is_not_killed(slow: ProcessContainer) -> None:
     wait_until(lambda: "worker_ready" in slow.logs(), "its process is warm", 60)
+    # Celery has an eye on those that take the place of one that died.
+    slow.kill_children()
+    wait_until(lambda: slow.logs().count("worker_ready") == 2, "the next one is warm", 60)
     assert "Timed out waiting for UP message" not in slow.logs()
