@@ -5,6 +5,7 @@ import gzip
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -110,7 +111,11 @@ async def move(asker: Asker) -> None:
 async def begin(
     asker: Asker, target: str, body: object, kind: str, headers: dict[str, str] | None = None
 ) -> str:
-    """Begin a job and wait for a while; its state then, empty when it has not begun."""
+    """Begin a job and wait for a while; its state then, empty when it has not begun.
+
+    Who asks while one like it is at work gets that, which is "another's".
+    """
+    asked_at = datetime.now(UTC)
     answer = await asker.ask("POST", target, body, expected=BEGUN, headers=headers)
     job = noted(asker, answer, kind)
     if job is None:
@@ -118,9 +123,11 @@ async def begin(
     until = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < until:
         found = await asker.insist("GET", f"/v1/jobs/{job.id}", expected=FOUND)
-        state = str(msgspec.json.decode(found.body)["state"])
-        if state in ENDED:
-            return state
+        shown = msgspec.json.decode(found.body)
+        if datetime.fromisoformat(shown["created_at"]) < asked_at:
+            return "another's"
+        if shown["state"] in ENDED:
+            return str(shown["state"])
         await asyncio.sleep(POLL_SECONDS)
     return "slow"
 

@@ -52,10 +52,15 @@ class Windows:
         return frozenset(found)
 
 
-def latest_seconds() -> float:
-    """When an answer is late, on this machine and with what else it does now."""
+def burden() -> float:
+    """How much longer things take on this machine, with what else it does now; at least 1."""
     each = os.getloadavg()[0] / (os.cpu_count() or 1)
-    return REQUEST_SECONDS + SLACK_SECONDS * max(1.0, each / WAITING_EACH)
+    return max(1.0, each / WAITING_EACH)
+
+
+def latest_seconds() -> float:
+    """When an answer is late."""
+    return REQUEST_SECONDS + SLACK_SECONDS * burden()
 
 
 def fault_of(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from bench.chaos.checks import note, stuck, whole
-from bench.chaos.judging import Windows
+from bench.chaos.judging import Windows, burden
 from bench.chaos.recovering import (
     LIMITS,
     PATIENCE_SECONDS,
@@ -21,7 +21,7 @@ from bench.chaos.recovering import (
 from bench.chaos.scene import Fault, Felt, Scene
 from bench.chaos.stage import LEASE_SECONDS, SWEEP_SECONDS
 
-SEVERAL = (1, 1, 1, 1, 1, 2, 2, 3)
+SEVERAL = (1, 1, 1, 1, 2, 2, 3)
 POLL_SECONDS = 0.1
 # The sweep leaves alone what is younger; and the machine may be busy.
 GRACE_SECONDS, SLACK_SECONDS = 10.0, 7.0
@@ -124,7 +124,7 @@ class Rounds:
             with psycopg.connect(self.scene.stage.database, autocommit=True) as connection:
                 found = stuck(connection, calm, STUCK_SECONDS)
             turns = self.scene.stage.waiting_tasks()
-            if not found.any or turns == 0 or calm > TURN_SECONDS:
+            if not found.any or turns == 0 or calm > TURN_SECONDS * burden():
                 break
             time.sleep(1.0)
         note(
