@@ -26,6 +26,7 @@ from api.origins import Origins
 from api.problems import ProblemError, UnavailableError, problem_error
 from api.tracing import traced
 from db.sessions import bound_to
+from memory import logs
 from memory.errors import MemoryLayerError
 from memory.settings import Settings
 from memory.values import split_list
@@ -162,7 +163,9 @@ class Gate:
         endpoint = str(scope.get("path_template") or "unmatched")
         self._metrics.requests.labels(scope["method"], endpoint, str(exchange.status)).inc()
         self._metrics.request_seconds.labels(scope["method"], endpoint).observe(seconds)
-        log.info(
+        logs.info(
+            log,
+            "api",
             "request",
             method=scope["method"],
             endpoint=endpoint,

@@ -11,10 +11,10 @@ from litestar.params import PathParameter, QueryParameter, RawBody
 
 from api.bodies import check_json, read_batch, read_id, read_idempotency_key, read_message
 from api.entry import READ, WRITE, enter, enter_to_store
-from api.ingest import Key, Stored
-from api.ingest import Request as StoreRequest
 from api.openapi import documented_body
 from api.runtime import NamedRuntime, Runtime
+from api.storing import Key, Stored
+from api.storing import Request as StoreRequest
 from db.queries.messages import (
     TENANT_AMONG,
     TENANT_OF_MESSAGE,

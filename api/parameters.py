@@ -46,7 +46,7 @@ class Parameters:
                             handler.opt.get(OPEN),
                         )
 
-    async def check(self, request: Request[Any, Any, Any]) -> Response[None] | None:
+    def check(self, request: Request[Any, Any, Any]) -> Response[None] | None:
         """Raise `InvalidFieldError` for a parameter that the handler does not take like this.
 
         An OPTIONS is answered here: the framework's own answer names the methods of one handler.

@@ -1,5 +1,6 @@
 """Whole answers of searches, kept for a minute and forgotten when the tenant's memory changes."""
 
+import asyncio
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ class SearchAnswers:
         self._requests = metrics.cache_requests
         self._lost = 0
         self._made_good = 0
+        # Whose changes are still to be told, and the tasks that tell: the next one, and the last.
+        self._changed: set[str] = set()
+        self._next: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
 
     async def get(self, tenant_id: str, question: bytes) -> Lookup:
         """What is kept for `question`. Ask before the snapshot for the answer is taken."""
@@ -56,17 +62,29 @@ class SearchAnswers:
             await self._cache.put(key, version + answer, ANSWER_SECONDS)
 
     async def changed(self, tenants: Iterable[str]) -> None:
-        """Forget the answers of `tenants`. Tell it after the commit of what changed them."""
+        """Forget the answers of `tenants`. Tell it after the commit of what changed them.
+
+        What is told while Redis is being told goes into its next call together. A caller that is
+        cancelled cancels nothing: its commit stands.
+        """
         if self._cache is None:
             return
-        versions = {version_key(tenant_id): new_version() for tenant_id in tenants}
-        told = False
-        try:
-            told = await self._cache.put_many(versions, VERSION_SECONDS)
-        finally:
-            # Also when the caller is cancelled: its commit stands.
-            self._lost += not told
-        await self._makes_good(self._cache)
+        self._changed.update(tenants)
+        if self._next is None:
+            self._next = asyncio.create_task(self._tell(self._cache))
+        await asyncio.shield(self._next)
+
+    async def _tell(self, cache: Cache) -> None:
+        async with self._turn:
+            self._telling, self._next = self._next, None
+            tenants, self._changed = self._changed, set()
+            told = False
+            try:
+                versions = {version_key(tenant_id): new_version() for tenant_id in tenants}
+                told = await cache.put_many(versions, VERSION_SECONDS)
+            finally:
+                self._lost += not told
+        await self._makes_good(cache)
 
     async def _makes_good(self, cache: Cache) -> bool:
         """Whether every change has been told, if only by a new era, which ends all answers.

@@ -1,6 +1,7 @@
 """Serving the API with uvicorn."""
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -23,6 +24,8 @@ from memory.settings import Settings
 # uvicorn looks once in so long whether it is to end.
 TICK_SECONDS = 0.1
 TICKS_A_SECOND = 10
+# So many more objects than before are looked through for what only points at itself.
+GARBAGE_OBJECTS = 20_000
 
 log = structlog.get_logger(__name__)
 
@@ -89,6 +92,10 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to take connections."""
         await super().startup(sockets)
+        # All that there is now stays; the collector would look through it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GARBAGE_OBJECTS)
         for listener in sockets or ():
             log.info("listening", address=listener.getsockname()[:2])
         self._on_start()

@@ -37,10 +37,10 @@ class Analyser:
 
     def terms(self, text: str) -> Counter[int]:
         """How often each term stands in `text`, by the number of the term."""
-        found: Counter[int] = Counter()
+        found: list[int] = []
         for piece, inside in pieces(text):
-            found.update(self._numbers(piece, inside))
-        return found
+            found += self._numbers(piece, inside)
+        return Counter(found)
 
     def query_terms(self, text: str) -> dict[int, str]:
         """The terms that `text` asks for, by number, each with a word of the text."""

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api.ingest import Ingest, Key, Request
+from api.ingest import Ingest
+from api.storing import Key, Request
 from db.engine import api_engine
 from memory.errors import IdempotencyConflictError
 from memory.lexical.analysis import analyser

@@ -3,20 +3,21 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api.ingest import GROUP_MESSAGES, Ingest, Request
+from api.ingest import GROUP_MESSAGES, Ingest
+from api.storing import Request
 from db.engine import api_engine
+from db.pipelined import Pipelined
 from memory.lexical.analysis import analyser
 from memory.lexical.bm25 import content_entry
 from memory.messages import NewMessage, accept
@@ -50,18 +51,19 @@ async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
     await engine.dispose()
 
 
-@contextmanager
-def inserts(engine: AsyncEngine) -> Iterator[list[int]]:
-    """The number of rows of each insert that is run meanwhile."""
+@pytest.fixture
+def inserts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of rows of each insert that is run."""
     seen: list[int] = []
+    execute = Pipelined.execute
 
-    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if "insert_messages" in statement:
-            seen.append(len(parameters["id"]))
+    async def noted(self: Pipelined, *arguments: Any) -> Any:
+        rows = await execute(self, *arguments)
+        seen.append(len(rows))
+        return rows
 
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(engine.sync_engine, "before_cursor_execute", note)
+    monkeypatch.setattr(Pipelined, "execute", noted)
+    return seen
 
 
 async def store_all(ingest: Ingest, requests: list[Request]) -> None:
@@ -73,23 +75,23 @@ async def store_all(ingest: Ingest, requests: list[Request]) -> None:
 
 
 async def test_requests_that_wait_together_are_one_statement(
-    engine: AsyncEngine, owner: Connection
+    engine: AsyncEngine, owner: Connection, inserts: list[int]
 ) -> None:
     requests = [asked(f"{number:02}", tenant_id=f"t{number % 3}") for number in range(40)]
-    with inserts(engine) as seen:
-        await store_all(Ingest(engine), requests)
-    assert seen == [40]
+    await store_all(Ingest(engine), requests)
+    assert inserts == [40]
     for request in requests:
         assert request.done.result().messages == [each for _, each in request.messages]
     assert owner.scalars(CONTENTS).all() == [f"{number:02}" for number in range(40)]
 
 
-async def test_a_group_is_bounded(engine: AsyncEngine, owner: Connection) -> None:
+async def test_a_group_is_bounded(
+    engine: AsyncEngine, owner: Connection, inserts: list[int]
+) -> None:
     requests = [asked(copies=100) for _ in range(12)]
-    with inserts(engine) as seen:
-        await store_all(Ingest(engine), requests)
-    assert sum(seen) == stored(owner) == 1200
-    assert max(seen) == GROUP_MESSAGES
+    await store_all(Ingest(engine), requests)
+    assert sum(inserts) == stored(owner) == 1200
+    assert max(inserts) == GROUP_MESSAGES
 
 
 async def test_a_lone_request_waits_for_nobody(engine: AsyncEngine) -> None:

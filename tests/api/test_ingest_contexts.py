@@ -5,7 +5,8 @@ import asyncio
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api.ingest import Ingest, Request
+from api.ingest import Ingest
+from api.storing import Request
 from tests.api.test_ingest import asked, engine, store_all
 from tests.contexts import START, as_it_was, at
 

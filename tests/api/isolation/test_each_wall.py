@@ -7,7 +7,8 @@ import msgspec
 import pytest
 from sqlalchemy import Connection, text
 
-from api.ingest import Ingest, Request
+from api.ingest import Ingest
+from api.storing import Request
 from db.engine import api_engine, worker_engine
 from db.sessions import (
     bound_to,

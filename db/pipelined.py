@@ -1,0 +1,115 @@
+"""Connections on which a whole transaction is one round trip, for who stores without a pause.
+
+Between them and a statement stands nothing but the driver: with SQLAlchemy's own way a group of
+messages costs the API three times as much of its processor.
+"""
+
+import select
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from sqlalchemy import TextClause
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.sessions import NAME_TENANTS, check_bound
+from db.tracing import traced_statement
+
+Row = tuple[Any, ...]
+
+DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
+
+
+class Pipelined:
+    """One connection of an engine's making, outside its pool. For one task at a time.
+
+    It is opened when it is needed, and anew after a failure.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._connection: psycopg.AsyncConnection[Row] | None = None
+
+    async def execute(
+        self, tenants: Iterable[str], statement: TextClause, parameters: Mapping[str, Any]
+    ) -> list[Row]:
+        """The rows of `statement`, committed, in a transaction that sees `tenants` only.
+
+        Raises SQLAlchemy's errors, as an engine does, and `ForeignTenantError`.
+        """
+        tenants = set(tenants)
+        check_bound(tenants)
+        named = {"tenants": ",".join(sorted(tenants))}
+        with traced_statement(self._engine.url, statement.text) as span:
+            try:
+                connection = await self._open()
+                async with connection.pipeline():
+                    await connection.execute(driver_text(NAME_TENANTS), named, prepare=True)
+                    cursor = await connection.execute(
+                        driver_text(statement), parameters, prepare=True
+                    )
+                    await connection.commit()
+                rows = await cursor.fetchall()
+            except psycopg.Error as error:
+                await self._recover()
+                raise DBAPIError.instance(
+                    None, None, error, psycopg.Error, hide_parameters=True
+                ) from error
+            except BaseException:
+                # Cut off in the middle: what it would say next is an answer to nobody's question.
+                await self.aclose()
+                raise
+            span.note({"db.response.returned_rows": len(rows)})
+        return rows
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        connection, self._connection = self._connection, None
+        if connection:
+            await connection.close()
+
+    async def _open(self) -> psycopg.AsyncConnection[Row]:
+        if self._connection and not has_ended(self._connection):
+            return self._connection
+        await self.aclose()
+        async with self._engine.connect() as pooled:
+            raw = await pooled.get_raw_connection()
+            opened: psycopg.AsyncConnection[Row] = raw.driver_connection  # type: ignore[assignment]
+            # Its place in the pool is free again, for another.
+            await pooled.run_sync(lambda connection: connection.detach())
+        self._connection = opened
+        return opened
+
+    async def _recover(self) -> None:
+        """After an error of the database the connection is as good as new, or gone."""
+        connection = self._connection
+        if connection and not connection.closed and not has_ended(connection):
+            try:
+                await connection.rollback()
+            except psycopg.Error:
+                await self.aclose()
+        else:
+            await self.aclose()
+
+
+def has_ended(connection: psycopg.AsyncConnection[Row]) -> bool:
+    """Whether the server has left a connection on which nothing is under way.
+
+    It says nothing unasked but its farewell, and that can be seen without asking.
+    """
+    if connection.closed or connection.info.transaction_status == TransactionStatus.UNKNOWN:
+        return True
+    look = select.poll()
+    look.register(connection.fileno(), READABLE)
+    return bool(look.poll(0))
+
+
+@cache
+def driver_text(statement: TextClause) -> str:
+    """`statement` with its parameters as the driver writes them."""
+    return str(statement.compile(dialect=DIALECT))
