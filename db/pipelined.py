@@ -7,7 +7,7 @@ messages costs the API three times as much of its processor.
 import select
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -16,12 +16,11 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from db.sessions import NAME_TENANTS, check_bound
+from db.sessions import NAME_TENANTS, NAME_TENANTS_AND_PLAN, check_bound
 from db.tracing import traced_statement
 
 Row = tuple[Any, ...]
 
-DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 
 
@@ -36,23 +35,28 @@ class Pipelined:
         self._connection: psycopg.AsyncConnection[Row] | None = None
 
     async def execute(
-        self, tenants: Iterable[str], statement: TextClause, parameters: Mapping[str, Any]
+        self,
+        tenants: Iterable[str],
+        statement: TextClause,
+        parameters: Mapping[str, Any],
+        *,
+        planned: bool = False,
     ) -> list[Row]:
         """The rows of `statement`, committed, in a transaction that sees `tenants` only.
 
+        With `planned` it is planned for its own parameters.
         Raises SQLAlchemy's errors, as an engine does, and `ForeignTenantError`.
         """
         tenants = set(tenants)
         check_bound(tenants)
         named = {"tenants": ",".join(sorted(tenants))}
+        naming = driver_text(NAME_TENANTS_AND_PLAN if planned else NAME_TENANTS)
         with traced_statement(self._engine.url, statement.text) as span:
             try:
                 connection = await self._open()
                 async with connection.pipeline():
-                    await connection.execute(driver_text(NAME_TENANTS), named, prepare=True)
-                    cursor = await connection.execute(
-                        driver_text(statement), parameters, prepare=True
-                    )
+                    await self._send(connection, naming, named)
+                    cursor = await self._send(connection, driver_text(statement), parameters)
                     await connection.commit()
                 rows = await cursor.fetchall()
             except psycopg.Error as error:
@@ -67,6 +71,12 @@ class Pipelined:
             span.note({"db.response.returned_rows": len(rows)})
         return rows
 
+    @staticmethod
+    async def _send(
+        connection: psycopg.AsyncConnection[Row], statement: str, parameters: Mapping[str, Any]
+    ) -> psycopg.AsyncCursor[Row]:
+        return await connection.execute(statement, parameters, prepare=True, binary=True)
+
     async def aclose(self) -> None:
         """Close the connection."""
         connection, self._connection = self._connection, None
@@ -79,11 +89,10 @@ class Pipelined:
         await self.aclose()
         async with self._engine.connect() as pooled:
             raw = await pooled.get_raw_connection()
-            opened: psycopg.AsyncConnection[Row] = raw.driver_connection  # type: ignore[assignment]
+            self._connection = cast("psycopg.AsyncConnection[Row]", raw.driver_connection)
             # Its place in the pool is free again, for another.
             await pooled.run_sync(lambda connection: connection.detach())
-        self._connection = opened
-        return opened
+        return self._connection
 
     async def _recover(self) -> None:
         """After an error of the database the connection is as good as new, or gone."""
@@ -112,4 +121,4 @@ def has_ended(connection: psycopg.AsyncConnection[Row]) -> bool:
 @cache
 def driver_text(statement: TextClause) -> str:
     """`statement` with its parameters as the driver writes them."""
-    return str(statement.compile(dialect=DIALECT))
+    return str(statement.compile(dialect=PGDialect_psycopg()))  # type: ignore[no-untyped-call]

@@ -5,12 +5,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import psycopg
 import structlog
 from sqlalchemy import Connection, Engine, event
+
+from db.pipelined import Pipelined
 
 NAME = re.compile(r"/\* (\w+) \*/")
 # What a key is asked for once in two seconds, whoever presents it.
 OF_THE_DOOR = {"api_key", "any_api_key"}
+SEND = Pipelined._send
 
 
 class Sent(NamedTuple):
@@ -38,9 +42,11 @@ class Statements:
         """Listen to every engine there is and will be."""
         event.listen(Engine, "begin", begin)
         event.listen(Engine, "before_cursor_execute", self._pass, retval=True)
+        Pipelined._send = staticmethod(self._send)  # type: ignore[method-assign]
         try:
             yield self
         finally:
+            Pipelined._send = staticmethod(SEND)  # type: ignore[method-assign]
             event.remove(Engine, "before_cursor_execute", self._pass)
             event.remove(Engine, "begin", begin)
 
@@ -55,14 +61,25 @@ class Statements:
     def _pass(
         self, connection: Connection, cursor: Any, text: str, parameters: Any, *_: Any
     ) -> tuple[str, Any]:
+        sent = self._note(role_of(connection), text)
+        if sent.name == "as_api":
+            connection.info["role"] = "memory_api"
+        return self.change(sent, parameters) if self.change else (text, parameters)
+
+    async def _send(
+        self, connection: psycopg.AsyncConnection[Any], text: str, parameters: Any
+    ) -> psycopg.AsyncCursor[Any]:
+        sent = self._note(own_role(connection), text)
+        changed = self.change(sent, parameters) if self.change else (text, parameters)
+        return await SEND(connection, *changed)
+
+    def _note(self, role: str, text: str) -> Sent:
         request_id = str(structlog.contextvars.get_contextvars().get("request_id", ""))
         named = NAME.search(text)
         name = named.group(1) if named else " ".join(text.split())
-        sent = Sent(role_of(connection), request_id, name, text)
+        sent = Sent(role, request_id, name, text)
         self.sent.append(sent)
-        if name == "as_api":
-            connection.info["role"] = "memory_api"
-        return self.change(sent, parameters) if self.change else (text, parameters)
+        return sent
 
 
 def begin(connection: Connection) -> None:
@@ -73,5 +90,9 @@ def begin(connection: Connection) -> None:
 def role_of(connection: Connection) -> str:
     """The role that a transaction of the service is in; the owner's have none."""
     driver: Any = connection.connection.driver_connection
-    own = str(driver.info.get_parameters().get("application_name", ""))
-    return str(connection.info.get("role", own))
+    return str(connection.info.get("role", own_role(driver)))
+
+
+def own_role(driver: Any) -> str:
+    """The role that a connection of the service was made for."""
+    return str(driver.info.get_parameters().get("application_name", ""))
