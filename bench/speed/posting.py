@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 
@@ -10,7 +9,7 @@ from bench.speed.client import MARK
 from bench.speed.loading import Answered, http_request
 from bench.speed.pgbench import Script
 from bench.speed.running import Api
-from db.queries.messages import NewRow, insert_parameters
+from db.queries.messages import NewRow, insert_columns
 from memory.lexical.analysis import analyser
 from memory.lexical.bm25 import content_entry
 from memory.markers import markers
@@ -91,7 +90,7 @@ def insert_scripts(settings: Settings, texts: Sequence[str]) -> list[Script]:
         stored = accept(new, "pending", now, marks, own)
         terms = content_entry(words, new.tenant_id, new.content, new.metadata)
         rows.append(NewRow(new, stored, terms, marks, None, None))
-    columns: dict[str, list[Any]] = insert_parameters(rows)
+    columns = insert_columns(rows)
     named = [
         {f"{name}_{n}": str(values[n]) for name, values in columns.items()}
         for n in range(len(rows))

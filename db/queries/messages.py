@@ -118,8 +118,13 @@ def insert_parameters(rows: Sequence[NewRow]) -> dict[str, str]:
 
     The driver would write them element by element, which takes it longer than all else here.
     """
+    return {name: array_literal(values) for name, values in insert_columns(rows).items()}
+
+
+def insert_columns(rows: Sequence[NewRow]) -> dict[str, list[Any]]:
+    """What `INSERT_MESSAGES` takes, by column and in the order of `rows`."""
     stored = [row.message for row in rows]
-    columns: dict[str, Iterable[Any]] = {
+    return {
         **{name: [getattr(message, name) for message in stored] for name in STORED_AS_THEY_ARE},
         "metadata": [msgspec.json.encode(message.metadata).decode() for message in stored],
         "importance_override": [row.new.importance_override for row in rows],
@@ -128,7 +133,6 @@ def insert_parameters(rows: Sequence[NewRow]) -> dict[str, str]:
         "key": [row.key for row in rows],
         "digest": [row.digest and f"\\x{row.digest.hex()}" for row in rows],
     }
-    return {name: array_literal(values) for name, values in columns.items()}
 
 
 def array_literal(values: Iterable[Any]) -> str:
