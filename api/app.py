@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from litestar import Litestar, Response
+from litestar import Litestar
 from litestar.di import Provide
 
 from api import (
@@ -27,7 +27,6 @@ from api import (
     tenant_settings,
 )
 from api.entrance import Entrance
-from api.entry import HttpRequest, may_enter
 from api.gate import Gate
 from api.metrics import Metrics
 from api.metrics_page import metrics_handler
@@ -93,12 +92,6 @@ def create_app(settings: Settings | None = None, *, patient: bool = False) -> Ga
             yield
 
     parameters = Parameters()
-
-    # Here and not as a guard, for which the framework makes a copy of the handler each time.
-    async def before(request: HttpRequest) -> Response[None] | None:
-        may_enter(request, request.route_handler)
-        return parameters.check(request)
-
     app = Litestar(
         route_handlers=[
             messages.messages_router(settings.batch_max_bytes),
@@ -107,7 +100,7 @@ def create_app(settings: Settings | None = None, *, patient: bool = False) -> Ga
             *([metrics_handler(settings.metrics_public)] if settings.metrics_enabled else []),
         ],
         dependencies={"runtime": Provide(lambda: runtime, sync_to_thread=False)},
-        before_request=before,
+        before_request=parameters.before,
         exception_handlers={Exception: problems.handle},
         lifespan=[lifespan],
         logging_config=None,

@@ -1,4 +1,7 @@
-"""What each path takes: other URL parameters are refused, and OPTIONS is told its methods."""
+"""What is seen to before a handler is called: who may, and what it takes in its URL.
+
+Other parameters are refused, and OPTIONS is told its path's methods.
+"""
 
 import difflib
 from collections.abc import Iterable
@@ -9,6 +12,7 @@ from litestar import Litestar, Request, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
+from api.entry import may_enter
 from memory.errors import InvalidFieldError
 
 # A handler that takes parameters of any name after a prefix has it under this name.
@@ -45,6 +49,14 @@ class Parameters:
                             frozenset(each.field_alias for each in taken if each.is_sequence),
                             handler.opt.get(OPEN),
                         )
+
+    async def before(self, request: Request[Any, Any, Any]) -> Response[None] | None:
+        """See whether the caller may do this, and asks in the right way. Raises as both do.
+
+        No guard of the framework's, for which it makes a copy of the handler each time.
+        """
+        may_enter(request, request.route_handler)
+        return self.check(request)
 
     def check(self, request: Request[Any, Any, Any]) -> Response[None] | None:
         """Raise `InvalidFieldError` for a parameter that the handler does not take like this.
