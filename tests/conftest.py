@@ -34,6 +34,7 @@ TEMPLATE = "memory_template"
 # The same examples each time: what fails on one machine fails on all.
 hypothesis.settings.register_profile("the-same", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("the-same")
+SILENT = {"hole", "black_hole", "silent", "in_real_time"}
 # All tests come from one address, and ask for more in a minute than an application may.
 UNLIMITED: dict[str, Any] = {
     "global_rate_limit": "",
@@ -62,6 +63,21 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(("MEMORY_", "OTEL_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that gets no processor for 50 ms is none that is gone, unless a test is about that.
+
+    Those are they that have a Redis which says nothing.
+    """
+    if not SILENT & set(request.fixturenames):
+        monkeypatch.setattr("api.brief_redis.CALL_SECONDS", 20)
+
+
+@pytest.fixture
+def in_real_time() -> None:
+    """For a test that needs a Redis to be asked no longer than it is otherwise."""
 
 
 @pytest.fixture(scope="session")

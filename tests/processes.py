@@ -11,8 +11,12 @@ from pathlib import Path
 import psutil
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
-    """Wait for `condition`; fails the test when it does not hold in time."""
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+    """Wait for `condition`; fails the test when it does not hold in time.
+
+    The time is for a machine that has much else to do. Who names a shorter one says that it is
+    about the time, and takes one that is far above what it needs.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"

@@ -82,7 +82,7 @@ def service() -> Iterator[Service]:
         running = Service(process, f"http://127.0.0.1:{port}")
         try:
             output = folder / "up.log"
-            wait_until(lambda: "Ready after" in output.read_text(), "the service is ready", 60)
+            wait_until(lambda: "Ready after" in output.read_text(), "the service is ready")
             yield running
         finally:
             process.send_signal(signal.SIGTERM)
@@ -131,8 +131,8 @@ def kill(service: Service, name: str, poster: Poster) -> None:
         part = service.part(name)
         return part is not None and part.pid != victim.pid
 
-    wait_until(back, f"{name} runs again", 60)
-    wait_until(service.ready, f"all is well after {name} was killed", 60)
+    wait_until(back, f"{name} runs again")
+    wait_until(service.ready, f"all is well after {name} was killed")
 
 
 def embedded(client: httpx.Client, message_id: str) -> bool:

@@ -64,7 +64,7 @@ def client_of(port: int) -> Iterator[httpx.Client]:
             except httpx.TransportError:
                 return False
 
-        wait_until(ready, f"the API on port {port} is ready", 60)
+        wait_until(ready, f"the API on port {port} is ready")
         yield client
 
 
@@ -111,7 +111,7 @@ def test_both_serve_one_store_until_the_older_one_is_gone(
         # The older worker alone embeds what either takes.
         for client, words in ((older, "I keep bees."), (newer, "My bees make honey.")):
             acknowledged.append(post(client, words))
-        wait_until(all_embedded, "the older worker has embedded all", 60)
+        wait_until(all_embedded, "the older worker has embedded all")
         assert found(older, "bees") == found(newer, "bees") == set(acknowledged)
 
         # Then the newer one does.
@@ -119,7 +119,7 @@ def test_both_serve_one_store_until_the_older_one_is_gone(
         start(ROOT, "worker", newer_port)
         for client, words in ((older, "The hive has bees."), (newer, "Some bees are wild.")):
             acknowledged.append(post(client, words))
-        wait_until(all_embedded, "the newer worker has embedded all", 60)
+        wait_until(all_embedded, "the newer worker has embedded all")
         assert found(older, "bees") == found(newer, "bees") == set(acknowledged)
 
         # The older API ends while applications post through both.

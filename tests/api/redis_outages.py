@@ -45,7 +45,8 @@ class Hole:
         self.callers: list[socket.socket] = []
         self._server = socket.create_server(("127.0.0.1", 0))
         self._server.setblocking(False)
-        self.url = f"redis://127.0.0.1:{self._server.getsockname()[1]}/0"
+        self.port: int = self._server.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def calls(self) -> int:
         """How many have connected so far."""

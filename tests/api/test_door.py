@@ -32,7 +32,7 @@ from tests.db.rows import add_job
 from tests.processes import wait_until
 
 # What holds at once where it was done holds within this everywhere else.
-SECONDS = 4.0
+SECONDS = 20.0
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def open_pair(open_settings: Settings) -> Iterator[tuple[httpx.Client, httpx.Cli
 @pytest.mark.parametrize("end", ["revoked", "rotated", "expired"])
 def test_a_key_ends_at_every_process(pair: tuple[httpx.Client, httpx.Client], end: str) -> None:
     here, there = pair
-    key = issue(here, **({"expires_at": in_seconds(1.5)} if end == "expired" else {}))
+    key = issue(here, **({"expires_at": in_seconds(4)} if end == "expired" else {}))
     assert opens(here, key)
     assert opens(there, key)
     if end == "revoked":

@@ -79,7 +79,7 @@ def test_a_process_that_runs_follows_within_seconds(
     move(resources)
     # With the old model nothing would be found any more.
     owner.execute(NO_OLD_VECTORS)
-    wait_until(lambda: by_meaning(speaker, "I work in Porto?"), "the new one is followed", 5)
+    wait_until(lambda: by_meaning(speaker, "I work in Porto?"), "the new one is followed")
     assert by_meaning(speaker, "I live in Lisbon?") == ["I live in Lisbon."]
     (hit,) = speaker.finds("I live in Lisbon.", mode="semantic", top_k=1)
     assert hit["similarity"] == pytest.approx(1, abs=1e-3)
@@ -152,7 +152,7 @@ def test_a_process_that_cannot_have_the_new_model_keeps_the_old_one_and_says_so(
         say(speaker, there, "I live in Lisbon.")
         move(there, OPENAI)
         there.close()
-    wait_until(lambda: readiness(api)["status"] == "degraded", "it is said", 5)
+    wait_until(lambda: readiness(api)["status"] == "degraded", "it is said")
     (reason,) = readiness(api)["reasons"]
     assert "new model cannot be used here" in reason
     assert "MEMORY_OPENAI_API_KEY is not set" in reason
@@ -175,7 +175,6 @@ def test_a_reranker_that_cannot_read_with_the_new_model_is_left_out(
             wait_until(
                 lambda: speaker.answer("Lisbon") and len(provider.requests) > asked,
                 "the new model is asked for a query's vector",
-                5,
             )
             assert rerank_score(speaker) is None
         there.close()

@@ -55,7 +55,7 @@ def test_after_the_time_of_grace_the_old_key_is_none(guarded: httpx.Client) -> N
     new = rotate(guarded, old, grace_seconds=1).json()
     assert new["expires_at"] is None
     assert opens(guarded, old)
-    wait_until(lambda: not opens(guarded, old), "the grace is over", 5)
+    wait_until(lambda: not opens(guarded, old), "the grace is over")
     answer = guarded.get("/nowhere", headers=sent(old))
     assert "has expired" in assert_problem(answer, 401, "unauthorized")["detail"]
     assert opens(guarded, new)

@@ -52,7 +52,7 @@ def urls(settings: Settings, tmp_path: Path) -> Iterator[list[str]]:
             stack.callback(process.teardown)
             found.append(f"http://127.0.0.1:{port}")
         for url in found:
-            wait_until(lambda url=url: is_ready(url), f"{url} is ready", 60)  # type: ignore[misc]
+            wait_until(lambda url=url: is_ready(url), f"{url} is ready")  # type: ignore[misc]
         yield found
 
 

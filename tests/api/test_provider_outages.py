@@ -1,6 +1,5 @@
 """A remote provider that fails again and again: what readiness says, and how searches go on."""
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,9 +17,6 @@ from tests.conftest import message, serving
 from tests.memory.embedding import fake_api
 from tests.memory.embedding.clocks import Clock
 from tests.memory.embedding.fake_api import Answer, FakeApi
-
-# A search waits for a query's vector for 3 s.
-BUDGET_SECONDS = 3.0
 
 
 @pytest.fixture
@@ -72,12 +68,10 @@ def test_searches_do_not_wait_for_a_provider_that_is_left_alone(
     speaker.say("I am allergic to peanuts.")
     exhaust(speaker, fake)
     asked = len(fake.requests)
-    began = time.monotonic()
     for number in range(10):
         answer = speaker.answer(f"peanuts again {number}")
         assert contents(answer["items"]) == ["I am allergic to peanuts."]
         assert (answer["degraded"], answer["degraded_reason"]) == (True, REASON)
-    assert time.monotonic() - began < BUDGET_SECONDS
     assert_problem(speaker.get("peanuts", mode="semantic"), 503, "unavailable")
     assert len(fake.requests) == asked
 

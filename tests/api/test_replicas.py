@@ -201,7 +201,7 @@ def test_what_was_erased_and_not_told_is_gone_when_the_replica_is_too_old(
         owner.execute(DELETE)
         # Nobody could know; and by this it is a replica that answers.
         assert contents(acme.finds("bees")) == ["bees"]
-        wait_until(lambda: not fresh(acme.api), "it is too old", 20)
+        wait_until(lambda: not fresh(acme.api), "it is too old")
         assert acme.finds("bees") == []
         assert acme.api.get("/v1/admin/readiness").status_code == 200
     wait_until(lambda: fresh(acme.api), "it has caught up")
@@ -224,7 +224,7 @@ def test_a_silent_replica_costs_nobody_an_answer(acme: Speaker, streaming: Repli
     with streaming.silent():
         assert contents(acme.finds("bees")) == ["bees"]
         assert counts(acme.api)[FAILED] == 1
-        wait_until(lambda: not fresh(acme.api), "it is left alone", 10)
+        wait_until(lambda: not fresh(acme.api), "it is left alone")
         assert contents(acme.finds("bees too")) == ["bees"]
         assert counts(acme.api)[FAILED] == 1
         assert acme.api.get("/v1/admin/readiness").status_code == 200
@@ -249,7 +249,7 @@ def test_a_killed_replica_costs_nobody_an_answer(acme: Speaker, streaming: Repli
     try:
         for _ in range(3):
             assert contents(acme.finds("bees")) == ["bees"]
-        wait_until(lambda: not fresh(acme.api), "it is left alone", 10)
+        wait_until(lambda: not fresh(acme.api), "it is left alone")
         acme.say("bees too")
         assert len(acme.finds("bees")) == 2
     finally:

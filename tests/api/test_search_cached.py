@@ -11,6 +11,7 @@ import redis
 from pytest_celery import CeleryTestWorker
 from sqlalchemy import Connection, text
 
+from api.search_answers import ANSWER_SECONDS
 from cli.valkey import EmbeddedValkey
 from memory.settings import Settings
 from tests.api.answers import row
@@ -125,7 +126,8 @@ def test_once_messages_are_embedded_there_is_a_new_answer(
     worker: CeleryTestWorker = request.getfixturevalue("worker")
     wait_until(lambda: row(owner, id_)["embedding_status"] == "completed", "it is embedded")
     # The worker ends the answers right after its commit.
-    wait_until(lambda: acme.finds("bees")[0]["similarity"] > 0.9, "it is found by its meaning", 5)
+    by_meaning = "it is found by its meaning, sooner than an answer is forgotten"
+    wait_until(lambda: acme.finds("bees")[0]["similarity"] > 0.9, by_meaning, ANSWER_SECONDS / 3)
     assert acme.answer("bees")["cached"], worker.logs()
 
 

@@ -59,7 +59,7 @@ def test_a_worker_makes_the_backup_that_is_due(
     with Celery("memory-test", set_as_current=False) as app:
         app.conf.update(celery_configuration(settings))
         send_again(app, "back_up_store")
-        wait_until(lambda: [row.state for row in owner.execute(JOBS)] == ["completed"], "done", 60)
+        wait_until(lambda: [row.state for row in owner.execute(JOBS)] == ["completed"], "done")
     (made,) = backups_in(backups)
     result = owner.execute(JOBS).one().result
     assert result["file"] == made.file
@@ -178,7 +178,7 @@ def test_a_process_without_workers_makes_it_too(
 ) -> None:
     begin(resources)
     assert work_on_jobs(resources, Turn(60, lambda: False)) is False
-    wait_until(lambda: owner.execute(JOBS).one().state == "completed", "done", 60)
+    wait_until(lambda: owner.execute(JOBS).one().state == "completed", "done")
     assert len(backups_in(backups)) == 1
 
 

@@ -142,7 +142,7 @@ def test_a_silent_broker_slows_nothing_and_holds_nobody(
     owner.execute(text("update messages set ingested_at = now() - interval '1 minute'"))
     request.getfixturevalue("worker")
     request.getfixturevalue("beat")
-    wait_until(lambda: statuses(owner) == {"completed": 21}, "all is embedded", 60)
+    wait_until(lambda: statuses(owner) == {"completed": 21}, "all is embedded")
 
 
 def test_a_killed_workers_task_is_another_ones(

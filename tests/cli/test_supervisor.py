@@ -166,7 +166,7 @@ def test_a_hurried_stop_does_not_wait(parts: Parts) -> None:
     wait_until(lambda: "ready" in parts.log("worker"), "it runs")
     began = time.monotonic()
     parts.supervisor.stop(lambda: True)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert child.exit_code == -signal.SIGKILL
 
 

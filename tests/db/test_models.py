@@ -37,7 +37,7 @@ def test_a_service_that_starts_does_not_wait_for_a_migration(database: str) -> N
     with migration_connection(database):
         started = time.monotonic()
         assert register_model(database, "mock", 3) == first
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
 
 
 def test_several_that_start_on_an_empty_store_agree_on_its_model(database: str) -> None:

@@ -64,7 +64,7 @@ def ended(api: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = api.get(f"/v1/jobs/{job['id']}").json()
         return found
 
-    wait_until(lambda: now()["state"] in ("completed", "failed"), "the job has ended", 60)
+    wait_until(lambda: now()["state"] in ("completed", "failed"), "the job has ended")
     assert now()["state"] == "completed", now()
     return now()
 

@@ -53,7 +53,7 @@ def watch(
     port = manager.base_url.port if manager else None
     with prometheus(folder, stack.targets, port or free_port()) as asked:
         ups = "sum(up)"
-        wait_until(lambda: asked.value(ups) == 3, "all three are read", 30)
+        wait_until(lambda: asked.value(ups) == 3, "all three are read")
         stack.some_traffic()
         wait_until(lambda: asked.value("max(memory_store_messages)"), "what it did is read")
         yield asked

@@ -81,7 +81,7 @@ def second_api(settings: Settings, folder: Path) -> Iterator[tuple[int, Way]]:
         return False
 
     try:
-        wait_until(ready, "the second API is ready", 60)
+        wait_until(ready, "the second API is ready")
         yield settings.api_port, way
     finally:
         process.teardown()

@@ -236,7 +236,7 @@ def whole_service(database: str, replica: Replica, folder: Path) -> Iterator[Sta
         (folder / "archive").mkdir()
         stack = Stack(settings, valkey, replica, fake, folder)
         try:
-            wait_until(stack.answers, "the API is ready", 60)
+            wait_until(stack.answers, "the API is ready")
             yield stack
         finally:
             stack.close()

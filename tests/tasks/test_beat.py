@@ -28,15 +28,17 @@ from tests.workers import celery_process
 
 PREFIX = "memory:redbeat"
 LOCK, TABLE, STATICS = f"{PREFIX}:lock", f"{PREFIX}:schedule", f"{PREFIX}:statics"
-LOCK_SECONDS, LOOP_SECONDS = 3, 1
+LOCK_SECONDS, LOOP_SECONDS = 5, 1
 PENDING = text("select count(*) from messages where embedding_status = 'pending'")
 JOB_ERRORS = text("select error from jobs where state <> 'completed' or error is not null")
 QUICK = f"""
+import os
 from tasks.celery import app
-app.conf.update(redbeat_lock_timeout={LOCK_SECONDS}, beat_max_loop_interval={LOOP_SECONDS})
+app.conf.redbeat_lock_timeout = float(os.environ["LOCK"])
+app.conf.beat_max_loop_interval = {LOOP_SECONDS}
 """
 
-Start = Callable[[str], ProcessContainer]
+Start = Callable[..., ProcessContainer]
 
 
 @pytest.fixture
@@ -46,13 +48,14 @@ def broker(settings: Settings) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
-    """Starts a beat whose lock lasts 3 s, and waits until it has the lock or waits for it."""
+def start(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Starts a beat, and waits until it has the lock or waits for it."""
     (tmp_path / "quick_beat.py").write_text(QUICK)
     talkative = msgspec.structs.replace(settings, log_level="DEBUG")
     begun: list[ProcessContainer] = []
 
-    def begin(name: str) -> ProcessContainer:
+    def begin(name: str, lock_seconds: float = LOCK_SECONDS) -> ProcessContainer:
+        monkeypatch.setenv("LOCK", str(lock_seconds))
         beat = celery_process(talkative, tmp_path, name, "beat", app="quick_beat")
         begun.append(beat)
         wait_until(lambda: "Acquiring lock" in beat.logs(), f"{name} has started")
@@ -77,23 +80,22 @@ def test_another_takes_over_from_one_that_was_killed(start: Start, broker: redis
     first = start("first")
     wait_until(sends(broker), "the first sends")
     second = start("second")
-    # For longer than a lock lasts, which is to say that it is renewed.
-    time.sleep(LOCK_SECONDS + LOOP_SECONDS)
+    until = broker.pexpiretime(LOCK)
+    wait_until(lambda: broker.pexpiretime(LOCK) > until, "the first renews its lock")
     assert not has_lock(second)
     first.kill()
-    killed = time.monotonic()
     sent = sends(broker)
+    # A lock that had no end of its own would be the first one's for ever.
     wait_until(lambda: has_lock(second), "the second has the lock")
-    assert time.monotonic() - killed < LOCK_SECONDS + LOOP_SECONDS + 1
-    wait_until(sent, "the second sends", LOOP_SECONDS + 2)
+    wait_until(sent, "the second sends")
 
 
 def test_one_that_ends_in_order_leaves_no_lock(start: Start, broker: redis.Redis) -> None:
-    first, second = start("first"), start("second")
+    # Long before a lock that was left would end.
+    first, second = start("first", 600), start("second", 600)
+    wait_until(lambda: has_lock(first), "the first has the lock")
     first.kill("SIGTERM")
-    ended = time.monotonic()
     wait_until(lambda: has_lock(second), "the second has the lock")
-    assert time.monotonic() - ended < LOOP_SECONDS + 1
     second.kill("SIGTERM")
     assert not broker.exists(LOCK)
 
@@ -104,12 +106,10 @@ def test_a_beat_ends_when_redis_was_emptied_and_works_when_started_again(
     first = start("first")
     wait_until(sends(broker), "the first sends")
     broker.flushall()
-    wait_until(lambda: first.status == "exited", "the first has seen that its lock is gone", 10)
+    wait_until(lambda: first.status == "exited", "the first has seen that its lock is gone")
     assert first.process.returncode == 1
-    again = time.monotonic()
     start("again")
     wait_until(sends(broker), "it sends")
-    assert time.monotonic() - again < 10  # 2 s, of which 1 s is the sweep's interval
 
 
 def test_one_that_waited_while_redis_was_emptied_has_the_table(
@@ -190,7 +190,7 @@ def test_a_changed_interval_counts_from_the_last_run(
     app = written(msgspec.structs.replace(settings, rescore_interval_seconds=before))
     ran(app, "rescore-importance", timedelta(minutes=30))
     app = written(msgspec.structs.replace(settings, rescore_interval_seconds=after))
-    assert due_in(app, broker, "rescore-importance") == pytest.approx(due, abs=5)
+    assert due_in(app, broker, "rescore-importance") == pytest.approx(due, abs=60)
     assert entry(app, "rescore-importance").schedule.run_every == timedelta(seconds=after)
 
 
@@ -204,14 +204,14 @@ def test_retention_goes_from_nightly_to_an_interval_and_back(
 
     app = written(settings)
     # A new schedule does not begin with a run in the middle of the day.
-    assert due_in(app, broker, "expire-messages") == pytest.approx(to_three, abs=5)
+    assert due_in(app, broker, "expire-messages") == pytest.approx(to_three, abs=60)
     app = written(hourly)
-    assert due_in(app, broker, "expire-messages") == pytest.approx(3_600, abs=5)
+    assert due_in(app, broker, "expire-messages") == pytest.approx(3_600, abs=60)
     ran(app, "expire-messages", timedelta(minutes=90))
     assert due_in(app, broker, "expire-messages") == 0
     ran(app, "expire-messages", timedelta(seconds=0))
     app = written(settings)
-    assert due_in(app, broker, "expire-messages") == pytest.approx(to_three, abs=5)
+    assert due_in(app, broker, "expire-messages") == pytest.approx(to_three, abs=60)
     # Of a night that was missed the run is made up for.
     ran(app, "expire-messages", timedelta(days=2))
     assert due_in(written(settings), broker, "expire-messages") == 0
@@ -221,7 +221,7 @@ def test_a_restart_makes_nothing_due(settings: Settings, broker: redis.Redis) ->
     app = written(settings)
     ran(app, "purge-jobs", timedelta(minutes=10))
     app = written(settings)
-    assert due_in(app, broker, "purge-jobs") == pytest.approx(3_000, abs=5)
+    assert due_in(app, broker, "purge-jobs") == pytest.approx(3_000, abs=60)
 
 
 def test_what_ran_in_the_future_is_not_waited_for(settings: Settings, broker: redis.Redis) -> None:
@@ -231,9 +231,9 @@ def test_what_ran_in_the_future_is_not_waited_for(settings: Settings, broker: re
     ran(app, "purge-jobs", -timedelta(hours=2))
     ran(app, "refresh-statistics", timedelta(minutes=10))
     Scheduler(app)._bring_back()
-    assert due_in(app, broker, "sweep-pending") == pytest.approx(1, abs=1)
-    assert due_in(app, broker, "purge-jobs") == pytest.approx(3_600, abs=5)
-    assert due_in(app, broker, "refresh-statistics") == pytest.approx(300, abs=5)
+    assert due_in(app, broker, "sweep-pending") <= 1
+    assert due_in(app, broker, "purge-jobs") == pytest.approx(3_600, abs=60)
+    assert due_in(app, broker, "refresh-statistics") == pytest.approx(300, abs=60)
 
 
 def test_a_task_is_done_whatever_the_clock_of_who_sent_it_says(
@@ -245,7 +245,7 @@ def test_a_task_is_done_whatever_the_clock_of_who_sent_it_says(
     ran(app, "sweep-pending", timedelta(hours=3))
     scheduler = Scheduler(app)
     scheduler.apply_async(entry(app, "sweep-pending"), advance=False)
-    worker.wait_for_log("Task sweep_pending", timeout=20)
+    worker.wait_for_log("Task sweep_pending")
     wait_until(lambda: "succeeded" in worker.logs(), "it is done")
 
 
@@ -274,5 +274,5 @@ def test_a_beat_shows_that_it_beats(beat: ProcessContainer) -> None:
     wait_until(lambda: found()[swept] > 0, "it has sent a task")
     assert found()["beat_leader"] == 1
     before = found()["beat_last_tick_timestamp_seconds"]
-    assert time.time() - before < 10
+    assert time.time() - before < 60
     wait_until(lambda: found()["beat_last_tick_timestamp_seconds"] > before, "it ticks again")

@@ -113,7 +113,7 @@ def test_nothing_fails_and_nothing_is_missing(
         wait_until(lambda: owner.scalar(STATE) == "completed", "the store has moved", 120)
         searched = load.searches
         wait_until(lambda: load.searches > searched + 200, "search goes on with the new model", 60)
-    wait_until(lambda: owner.scalar(PENDING) == 0, "all that was posted is embedded", 60)
+    wait_until(lambda: owner.scalar(PENDING) == 0, "all that was posted is embedded")
     assert load.errors == []
     assert_moved(owner)
     assert owner.scalar(STORED) == MESSAGES + len(load.posted)

@@ -20,7 +20,7 @@ from memory.settings import Settings
 from tasks.publisher import MOST_MESSAGES, MOST_REQUEST_IDS, Publisher
 from tests.conftest import message, serving
 from tests.processes import wait_until
-from tests.sends import post_beside_a_send
+from tests.sends import post_beside_a_send, sends_held
 
 Pair = tuple[str, UUID]
 
@@ -113,9 +113,9 @@ async def test_it_goes_without_being_asked(
     await publisher.start()
     first, second = pairs(1), pairs(1)
     publisher.publish(first, "r")
-    await asyncio.to_thread(wait_until, lambda: sent(queue) == set(first), "the first is sent", 5)
+    await asyncio.to_thread(wait_until, lambda: sent(queue) == set(first), "the first is sent")
     publisher.publish(second, "r")
-    await asyncio.to_thread(wait_until, lambda: len(sent(queue)) == 2, "the second is sent", 5)
+    await asyncio.to_thread(wait_until, lambda: len(sent(queue)) == 2, "the second is sent")
     await publisher.stop()
 
 
@@ -148,14 +148,17 @@ async def test_what_waits_is_bounded_and_what_is_dropped_is_counted(
 
 
 async def test_a_refused_lot_is_dropped_and_the_broker_left_alone(
-    refused: Settings, dropped: list[int]
+    refused: Settings, dropped: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tasks.publisher.PAUSE_SECONDS", 600)
     publisher = Publisher(refused, dropped.append)
     publisher.publish(pairs(2), "r")
     await publisher.start()
-    await asyncio.to_thread(wait_until, lambda: dropped == [2], "the lot is given up", 15)
-    publisher.publish(pairs(3), "r")
-    await asyncio.to_thread(wait_until, lambda: dropped == [2, 3], "the next at once", 0.5)
+    await asyncio.to_thread(wait_until, lambda: dropped == [2], "the lot is given up")
+    with sends_held() as begun:
+        publisher.publish(pairs(3), "r")
+        await asyncio.to_thread(wait_until, lambda: dropped == [2, 3], "the next at once")
+    assert not begun.is_set()
     await publisher.stop()
 
 
@@ -169,29 +172,34 @@ async def test_the_broker_is_tried_again(
     queue.config_set("maxmemory", "1mb")
     try:
         publisher.publish(pairs(2), "r")
-        await asyncio.to_thread(wait_until, lambda: dropped == [2], "the broker refuses", 5)
+        await asyncio.to_thread(wait_until, lambda: dropped == [2], "the broker refuses")
     finally:
         queue.config_set("maxmemory", "0")
     expected = pairs(1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while sent(queue) != set(expected):
             publisher.publish(expected, "r")
             await asyncio.sleep(0.02)
     await publisher.stop()
 
 
+@pytest.mark.usefixtures("in_real_time")
 @pytest.mark.parametrize("broker", ["refused", "silent"])
 def test_a_broken_broker_neither_fails_nor_slows_a_post(
-    request: pytest.FixtureRequest, broker: str, owner: Connection
+    request: pytest.FixtureRequest, broker: str, owner: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tasks.brokers.SOCKET_SECONDS", 2)
     with serving(request.getfixturevalue(broker)) as api:
         post_beside_a_send(api, 51)
-        wait_until(lambda: dropped_messages(api) > 0, "what is dropped is counted", 15)
+        wait_until(lambda: dropped_messages(api) > 0, "what is dropped is counted")
     pending = text("select count(*) from messages where embedding_status = 'pending'")
     assert owner.scalar(pending) == 51
 
 
-def test_an_end_with_a_silent_broker_is_bounded(silent: Settings) -> None:
+def test_an_end_with_a_silent_broker_is_bounded(
+    silent: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.brokers.SOCKET_SECONDS", 1)
     with serving(silent) as api:
         api.post("/v1/messages", json=message())
         started = time.monotonic()
@@ -204,7 +212,7 @@ def test_each_posted_message_is_sent_once(api: httpx.Client, queue: redis.Redis)
     body = {"messages": [message(), message(tenant_id="globex")]}
     items = api.post("/v1/messages/batch", json=body).json()["items"]
     expected = {("acme", *ids), *((item["tenant_id"], item["id"]) for item in items)}
-    wait_until(lambda: len(sent(queue)) >= 3, "all are sent", 5)
+    wait_until(lambda: len(sent(queue)) >= 3, "all are sent")
     assert {(tenant, str(id_)) for tenant, id_ in sent(queue)} == expected
     assert sum(len(ids) for task in tasks(queue) for ids in task["messages"].values()) == 3
 

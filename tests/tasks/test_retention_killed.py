@@ -99,7 +99,7 @@ def run_and_kill(api: httpx.Client, owner: Connection, worker: CeleryTestWorker)
     """Begin a run, kill its worker when it has done some, and start another."""
     answer = api.post("/v1/admin/retention/run", json={"wait": False})
     assert answer.status_code == 202
-    wait_until(lambda: state(owner).done > 0, "the run has begun", 60)
+    wait_until(lambda: state(owner).done > 0, "the run has begun")
     worker.kill()
     assert 0 < state(owner).done < MESSAGES // 2, "killed too late to show anything"
     assert state(owner).state == "running"

@@ -32,7 +32,7 @@ def test_what_is_secret_is_not_logged(settings: Settings, tmp_path: Path, part: 
                 told = process.logs()
                 return "sweep_pending" in told if part == "beat" else embedded(api, id_)
 
-            wait_until(done, "it has worked", 30)
+            wait_until(done, "it has worked")
     finally:
         process.teardown()
     said = process.logs()

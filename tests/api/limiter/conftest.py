@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from api import brief_redis
 from api.limiter import Limiter
 from api.metrics import Metrics
 from cli.valkey import EmbeddedValkey
@@ -28,13 +27,7 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that is short of processors is no Redis that is gone."""
-    monkeypatch.setattr(brief_redis, "CALL_SECONDS", 10)
-
-
-@pytest.fixture
-async def limiter(user: OwnUser, metrics: Metrics, patience: None) -> AsyncIterator[Limiter]:
+async def limiter(user: OwnUser, metrics: Metrics) -> AsyncIterator[Limiter]:
     limiter = Limiter(user.url, metrics)
     yield limiter
     await limiter.aclose()

@@ -12,7 +12,10 @@ from memory.embedding.retrying import Patience
 from tests.memory.embedding.fake_api import DIMENSIONS, FakeApi, serving
 
 KEY = "sk-very-secret-key"
-HASTE = Patience(budget=1.0, timeout=0.5, first_wait=0.001, longest_wait=0.01)
+# The waits are short; what is asked may take the time that a busy machine needs.
+HASTE = Patience(budget=60, timeout=30, first_wait=0.001, longest_wait=0.01)
+# For one who is asked in vain until the time is up.
+BRIEF = Patience(budget=0.3, timeout=30, first_wait=0.01, longest_wait=0.05)
 
 Remote = GeminiEmbedder | OpenAIEmbedder
 MakeGemini = Callable[..., GeminiEmbedder]

@@ -18,7 +18,7 @@ from tests.processes import wait_until
 # So long that a test which waited for it would be seen to.
 ENDLESS = Patience(budget=1000, timeout=30, first_wait=0.001, longest_wait=0.01)
 # One try a call.
-ONCE = Patience(budget=0, timeout=0.5)
+ONCE = Patience(budget=0, timeout=30)
 LOST = TemporaryFailureError("no answer")
 AWAY = Answer(503)
 LONG = 30
@@ -149,7 +149,7 @@ def test_calls_of_several_threads_go_on_side_by_side(
 ) -> None:
     remote = make_remote(patience=Patience(budget=0, timeout=LONG))
     # Nobody is answered before all four have asked.
-    together = threading.Barrier(4, timeout=10)
+    together = threading.Barrier(4, timeout=LONG)
 
     def answer(texts: list[str]) -> list[Vector]:
         together.wait()
