@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 import threading
 import uuid
@@ -56,6 +57,14 @@ def logs_go_through_logging() -> None:
     )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def signals_reach_children() -> None:
+    """Or whoever runs the tests by `nohup`, or in the background, has services that are deaf."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting of the machine reaches a test, from the environment or from a `.env`."""
@@ -95,6 +104,9 @@ def postgres(folder: Path) -> Iterator[EmbeddedPostgres]:
     with EmbeddedPostgres(folder / "postgres") as server:
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute(f"create database {TEMPLATE}")
+            # No test takes the machine's power away; and a disk would be waited for at each commit.
+            connection.execute("alter system set fsync = off")
+            connection.execute("select pg_reload_conf()")
         migrate(sibling(server.url, TEMPLATE))
         yield server
 

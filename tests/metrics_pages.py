@@ -28,4 +28,4 @@ def own_url(process: Any) -> str:
 
 def own_page(process: Any) -> str:
     """The page of a worker or a beat."""
-    return httpx.get(own_url(process)).text
+    return httpx.get(own_url(process), timeout=60).text

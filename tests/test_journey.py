@@ -142,7 +142,6 @@ def embedded(client: httpx.Client, message_id: str) -> bool:
     return bool(found.json()["embedding_status"] == "completed")
 
 
-@pytest.mark.timeout(300)
 def test_nothing_acknowledged_is_lost_when_any_process_is_killed(service: Service) -> None:
     poster = Poster(service.url)
     poster.start()

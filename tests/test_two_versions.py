@@ -93,7 +93,6 @@ def post_on(client: httpx.Client, stopped: threading.Event, acknowledged: list[s
             return
 
 
-@pytest.mark.timeout(240)  # two versions start, one after the other
 def test_both_serve_one_store_until_the_older_one_is_gone(
     settings: Settings, start: Start, owner: Connection, tmp_path: Path
 ) -> None:

@@ -58,7 +58,7 @@ def urls(settings: Settings, tmp_path: Path) -> Iterator[list[str]]:
 
 def is_ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/v1/admin/readiness").status_code == 200
+        return httpx.get(f"{url}/v1/admin/readiness", timeout=60).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -89,7 +89,7 @@ def most_in_a_window(admitted: list[Answered]) -> int:
 
 def judged_alone(urls: list[str]) -> float:
     """How many requests were judged by one process alone, for Redis had not answered in 50 ms."""
-    pages = [httpx.get(f"{url}/metrics").text for url in urls]
+    pages = [httpx.get(f"{url}/metrics", timeout=60).text for url in urls]
     return sum(series(page)["rate_limit_local_total"] for page in pages)
 
 

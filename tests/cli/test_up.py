@@ -289,7 +289,9 @@ def test_keys_are_asked_for_but_not_shown(start: Start) -> None:
     up.wait_ready()
     assert "hush" not in up.said
     port = re.findall(r"http://127.0.0.1:(\d+)/docs", up.said)[0]
-    answer = httpx.get(f"http://127.0.0.1:{port}/v1/memory/search?tenant_id=demo&query=x")
+    answer = httpx.get(
+        f"http://127.0.0.1:{port}/v1/memory/search?tenant_id=demo&query=x", timeout=60
+    )
     assert answer.status_code == 401
     assert up.end(signal.SIGTERM) == 0
 

@@ -117,11 +117,11 @@ def test_an_api_that_was_started_anew_has_counted_from_0(settings: Settings) -> 
             wait_until(lambda: answers(base), "the API serves")
             next(watching)
             for _ in range(posted):
-                httpx.post(f"{base}/v1/messages", json=message()).raise_for_status()
+                httpx.post(f"{base}/v1/messages", json=message(), timeout=60).raise_for_status()
             now, _ = next(watching)
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
         _, found = next(watching)
         assert "APIDown" in alerts(found)
     # 3 before it was started anew, and not 7 - 3 after.
@@ -158,7 +158,8 @@ def test_as_json_it_is_the_same(api: httpx.Client) -> None:
     assert (result.exit_code, read["findings"][0]["alert"]) == (1, "BeatNotBeating")
     assert read["parts"]["database_up"] is True
     assert read["processes"][1]["why_not"] == "nobody listens there"
-    assert 0.4 < read["seconds"] < 5
+    # Half a second, less what the first reading was late.
+    assert 0 < read["seconds"] < 30
 
 
 def test_where_no_terminal_is_one_reading_is_printed() -> None:
@@ -183,10 +184,11 @@ def test_in_a_terminal_it_goes_on_until_it_is_ended(
         while not re.search(r"rates over (?!0)", shown):
             shown += os.read(leader, 65_536).decode(errors="replace")
         process.send_signal(number)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         shown += os.read(leader, 65_536).decode(errors="replace")
     finally:
         process.kill()
+        process.wait(60)
         os.close(leader)
     assert "All is well." in shown
     assert "Traceback" not in shown

@@ -25,7 +25,6 @@ MAY_BE_EMPTY = {
 }
 
 
-@pytest.mark.timeout(180)
 def test_a_service_that_is_well_makes_no_alert_fire(watch: Prometheus) -> None:
     wait_until(lambda: not watch.firing(), "nothing fires")
     time.sleep(3)

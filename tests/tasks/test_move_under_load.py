@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 import httpx
 import psycopg
-import pytest
 import uuid_utils.compat
 from celery import Celery
 from pgvector.psycopg import register_vector
@@ -30,8 +29,6 @@ OF_NEW = text("select count(*) from message_embeddings where model_id = 2")
 STATE = text("select state from jobs where kind = 'embeddings_migrate'")
 RESULT = text("select result from jobs where kind = 'embeddings_migrate'")
 FREE_CLAIMS = text("update messages set claimed_until = now() where claimed_until > now()")
-
-pytestmark = pytest.mark.timeout(300)
 
 
 def said(number: int) -> str:

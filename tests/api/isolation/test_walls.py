@@ -135,7 +135,6 @@ def breaches(walk: Walk, recording: Recording, name: str) -> list[Breach]:
     return [breach for breach in all_of_them if recording.can_fall(breach)]
 
 
-@pytest.mark.timeout(300)
 def test_row_level_security_alone_holds(
     walk: Walk, recording: Recording, store: Connection
 ) -> None:
@@ -149,7 +148,6 @@ def test_row_level_security_alone_holds(
     assert rows_of_others(store) == before
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("mode", ["by workers"], indirect=True)
 def test_without_it_each_statement_tells_or_changes_something(
     walk: Walk, recording: Recording, store: Connection

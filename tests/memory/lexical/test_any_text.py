@@ -73,7 +73,6 @@ def test_what_is_remembered_is_what_was_found(language: Language, text: str) -> 
     assert known.terms(text) == analyser(language).terms(text) == first
 
 
-@pytest.mark.timeout(30)
 @pytest.mark.parametrize("unit", LONG.values(), ids=LONG.keys())
 @pytest.mark.parametrize("language", ["english", "arabic", "none"])
 def test_a_long_text_has_terms_in_proportion(language: Language, unit: str) -> None:
