@@ -14,6 +14,8 @@ Excuse = Literal["no answer", "503", "late", "degraded"]
 NOTHING: frozenset[Excuse] = frozenset()
 # What a machine adds to the time of an answer; and more, where more wait for each processor.
 SLACK_SECONDS, WAITING_EACH = 3.0, 2.0
+# Where things take so much longer, a request's time may be over before it has had its turn.
+STARVED = 2.0
 PROBLEM = "application/problem+json"
 # For so long a provider that failed may be left alone, which is the fault's doing too.
 LEFT_ALONE_SECONDS = 35.0
@@ -81,4 +83,6 @@ def fault_of(
     clear = outcome.headers.get("content-type", "").startswith(PROBLEM)
     if not (clear and "retry-after" in outcome.headers):
         return f"a 503 that is not clear: {outcome.headers} {outcome.body[:300]!r}"
-    return "" if "503" in excused else f"a 503 without a cause: {outcome.body[:300]!r}"
+    if "503" in excused or burden() > STARVED:
+        return ""
+    return f"a 503 without a cause: {outcome.body[:300]!r}"

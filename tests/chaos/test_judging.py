@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from bench.chaos import judging
 from bench.chaos.judging import NOTHING, Excuse, Windows, fault_of, latest_seconds
 from bench.connection import Answer
 
@@ -28,8 +29,17 @@ ALL: frozenset[Excuse] = frozenset({"no answer", "503", "late", "degraded"})
         (Answer(200), ALL, "status 200: b''"),
     ],
 )
-def test_an_answer(outcome: Answer | str, excused: frozenset[Excuse], wrong: str) -> None:
+def test_an_answer(
+    outcome: Answer | str, excused: frozenset[Excuse], wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "burden", lambda: 1.0)
     assert fault_of(outcome, STORED, 0.1, excused) == wrong
+
+
+def test_a_machine_that_does_much_else_may_be_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "burden", lambda: 3.0)
+    assert fault_of(Answer(503, CLEAR), STORED, 5.1, NOTHING) == ""
+    assert fault_of(Answer(500, CLEAR), STORED, 5.1, NOTHING).startswith("status 500")
 
 
 def test_a_late_answer_is_wrong_but_from_one_that_was_stopped() -> None:
