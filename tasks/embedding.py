@@ -1,52 +1,33 @@
 """Embedding: what was posted, and what was left behind."""
 
 import time
-from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import structlog
 from celery import shared_task
 
-from db.queries.embeddings import (
-    CLAIM_PENDING,
-    FILL_VECTORS,
-    GIVE_BACK,
-    RELEASE_CLAIM,
-    WAITING,
-    WRITE_VECTORS,
-    vector_parameters,
-)
-from db.queries.models import SHARE_MODELS, WANTED_IDS
-from memory.embedding.batching import embed_contents
-from memory.embedding.protocol import Vectors
-from memory.errors import EmbeddingError, EmbeddingRejectedError, EmbeddingUnavailableError
+from db.queries.embeddings import CLAIM_PENDING, GIVE_BACK, RELEASE_CLAIM, WAITING
+from memory.errors import EmbeddingError, EmbeddingRejectedError
 from tasks.base import Task
 from tasks.ending import cut_short, ending, is_late, undisturbed
 from tasks.indexing import write_contexts
-from tasks.metrics import timed
 from tasks.outcome import Failure, Outcome
 from tasks.resources import Resources
 from tasks.sending import send_again, send_embedding
+from tasks.storing import Claimed, embed_for_all
 
 log = structlog.get_logger(__name__)
 
 # A claim is sized to be embedded within seconds: so many messages, so many characters.
-CLAIM_MESSAGES = 64
+CLAIM_MESSAGES = 128
 CLAIM_CHARACTERS = 60_000
+# Of those that are embedded over the network, where a request may take seconds.
+REMOTE_CLAIM_MESSAGES = 64
 # A task that has worked this long leaves the rest of its messages to another.
 TASK_ENOUGH_SECONDS = 20
 RETRY_DELAY_SECONDS = 30
-
-
-class Claimed(NamedTuple):
-    """A message that is this task's to embed, until its claim runs out."""
-
-    id: UUID
-    content: str
-    version: int
-    waited: float = 0.0
-    """The seconds from its storing to its claim."""
 
 
 @shared_task(name="embed_messages", base=Task, bind=True)
@@ -65,12 +46,13 @@ def embed_messages(task: Task, messages: dict[str, list[str]], alone: bool = Fal
                 # Not sent again: they wait for the sweep.
                 outcome.note(tenant_id, len(left), Failure(obstacle, "left pending"))
                 return outcome.told()
-            claimed = claim(task.resources, tenant_id, left[:CLAIM_MESSAGES], alone)
+            most = claim_size(task.resources)
+            claimed = claim(task.resources, tenant_id, left[:most], alone)
             outcome.note(tenant_id, len(claimed), embed_claimed(task.resources, tenant_id, claimed))
             task.resources.answers.changed(tenant_id)
             if task.resources.growth.add(tenant_id, len(claimed)):
                 send_again(task.app, "refresh_statistics", tenant_id, about=tenant_id)
-            done = {message.id for message in claimed} or set(left[:CLAIM_MESSAGES])
+            done = {message.id for message in claimed} or set(left[:most])
             left = [message_id for message_id in left if message_id not in done]
         if left:
             send_embedding(task.app, {tenant_id: left}, alone=alone)
@@ -82,10 +64,11 @@ def claim(resources: Resources, tenant_id: str, ids: Sequence[UUID], alone: bool
 
     `alone` claims a message that failed before, and nothing beside it.
     """
+    most = claim_size(resources)
     with resources.engine.begin() as connection:
-        if not alone and len(ids) < CLAIM_MESSAGES:
-            waiting = connection.execute(WAITING, {"tenant_id": tenant_id, "most": CLAIM_MESSAGES})
-            ids = list(dict.fromkeys([*ids, *waiting.scalars()]))[:CLAIM_MESSAGES]
+        if not alone and len(ids) < most:
+            waiting = connection.execute(WAITING, {"tenant_id": tenant_id, "most": most})
+            ids = list(dict.fromkeys([*ids, *waiting.scalars()]))[:most]
         rows = connection.execute(
             CLAIM_PENDING,
             {
@@ -98,6 +81,11 @@ def claim(resources: Resources, tenant_id: str, ids: Sequence[UUID], alone: bool
             },
         )
         return [Claimed(*row) for row in rows]
+
+
+def claim_size(resources: Resources) -> int:
+    """How many messages are claimed at once."""
+    return REMOTE_CLAIM_MESSAGES if resources.models.remote else CLAIM_MESSAGES
 
 
 def embed_claimed(
@@ -123,9 +111,10 @@ def embed_or_release(
 ) -> Failure | None:
     """The same; what interrupts it is raised."""
     started = time.perf_counter()
-    write_contexts(resources, tenant_id, [message.id for message in claimed])
+    ids = [message.id for message in claimed]
+    indexed = resources.beside(write_contexts, resources, tenant_id, ids)
     try:
-        embed_for_all(resources, tenant_id, claimed)
+        embed_for_all(resources, tenant_id, claimed, indexed)
     except EmbeddingRejectedError as error:
         # One of them is at fault; alone, each shows whether it is the one.
         hopeless = len(claimed) == 1
@@ -149,54 +138,6 @@ def give_back(resources: Resources, tenant_id: str, claimed: Sequence[Claimed]) 
     """Free `claimed` at once, as if it had never been claimed: no fault of theirs was the end."""
     with resources.engine.begin() as connection:
         connection.execute(GIVE_BACK, {"tenant_id": tenant_id, **named(claimed)})
-
-
-def embed_for_all(resources: Resources, tenant_id: str, claimed: Sequence[Claimed]) -> None:
-    """Store the vectors of `claimed` by each model that is wanted, the active one's first.
-
-    So they are found even when the one that is being filled fails; they stay pending then.
-    """
-    stored: set[int] = set()
-    while left := [model for model in resources.models.wanted() if model.id not in stored]:
-        for model in left:
-            embedder = resources.models.embedder(model)
-            with timed(resources.metrics.embedding_seconds):
-                vectors = embed_contents(embedder, [message.content for message in claimed])
-            stored.add(model.id)
-            covers = stored if model is left[-1] else set()
-            if write(resources, tenant_id, claimed, model.id, vectors, covers):
-                return
-    raise EmbeddingUnavailableError("The store's models changed while this was embedded.")
-
-
-def write(
-    resources: Resources,
-    tenant_id: str,
-    claimed: Sequence[Claimed],
-    model_id: int,
-    vectors: Sequence[Vectors],
-    covers: Collection[int],
-) -> bool:
-    """Store `vectors`, one array a message, where the message is still what was claimed.
-
-    Whether `covers`, the models whose vectors are stored by then, are all that are wanted: only
-    then the messages are embedded, and no longer pending.
-    """
-    ids = [message.id for message in claimed]
-    with resources.engine.begin() as connection:
-        connection.execute(SHARE_MODELS)
-        embedded = set(connection.scalars(WANTED_IDS)) <= set(covers)
-        connection.execute(
-            WRITE_VECTORS if embedded else FILL_VECTORS,
-            {
-                "tenant_id": tenant_id,
-                "model_id": model_id,
-                "ids": ids,
-                "versions": [message.version for message in claimed],
-                **vector_parameters(list(zip(ids, vectors, strict=True))),
-            },
-        )
-    return embedded
 
 
 def named(claimed: Sequence[Claimed]) -> dict[str, list[Any]]:

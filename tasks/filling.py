@@ -16,9 +16,10 @@ from memory.embedding.protocol import Embedder, Vectors
 from memory.embedding.recipes import StoredModel
 from memory.errors import EmbeddingRejectedError
 from memory.retention_runs import FIRST
-from tasks.embedding import CLAIM_CHARACTERS, CLAIM_MESSAGES, Claimed
+from tasks.embedding import CLAIM_CHARACTERS, REMOTE_CLAIM_MESSAGES
 from tasks.jobs import Held
 from tasks.resources import Resources
+from tasks.storing import Claimed
 
 # So many messages are looked through at once for those that lack vectors.
 WINDOW_MESSAGES = 2_000
@@ -96,7 +97,7 @@ class Walk:
         """The end of the window, None for that of the tenant, and what in it lacks vectors."""
         here = {**self.named, "after": self.place.after}
         upto = connection.scalar(WINDOW_END, {**here, "most": WINDOW_MESSAGES})
-        limits = {"upto": upto, "most": CLAIM_MESSAGES, "budget": CLAIM_CHARACTERS}
+        limits = {"upto": upto, "most": REMOTE_CLAIM_MESSAGES, "budget": CLAIM_CHARACTERS}
         return upto, [Claimed(*row) for row in connection.execute(LACKING, {**here, **limits})]
 
     def store(self, connection: Connection, embedded: Embedded) -> None:

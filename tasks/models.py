@@ -71,6 +71,13 @@ class Models:
                 self.use(model.id, embedder_of(self._settings, model))
             return self._embedders[model.id]
 
+    @property
+    def remote(self) -> bool:
+        """Whether one of those that `wanted` said last is asked over the network."""
+        with self._lock:
+            embedders = [self._embedders.get(model.id) for model in self.last_wanted]
+        return any(isinstance(each, RemoteEmbedder) for each in embedders)
+
     def obstacle(self, models: Sequence[StoredModel], *, lately: bool) -> str:
         """Why a provider of `models` would give no vectors now; empty when all of them would.
 

@@ -1,6 +1,10 @@
 """What a worker process opens once and keeps: its connections and its embedding models."""
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from functools import cached_property
+from typing import ParamSpec, TypeVar
 
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
@@ -11,6 +15,9 @@ from tasks.growth import Growth
 from tasks.kept_answers import KeptAnswers
 from tasks.metrics import WorkMetrics
 from tasks.models import Models
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 
 class Resources:
@@ -40,8 +47,21 @@ class Resources:
         """How far the tenants have grown before this process's eyes."""
         return Growth()
 
+    @cached_property
+    def _thread(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, "beside")
+
+    def beside(
+        self, work: Callable[Given, Result], *given: Given.args, **named: Given.kwargs
+    ) -> Future[Result]:
+        """Have `work` done beside what this thread does, after what was asked for before."""
+        here = copy_context()
+        return self._thread.submit(lambda: here.run(work, *given, **named))
+
     def close(self) -> None:
         """Close the connections, if any was opened."""
+        if "_thread" in vars(self):
+            self._thread.shutdown()
         if "engine" in vars(self):
             self.engine.dispose()
 

@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 SWEEP_GRACE_SECONDS = 10
 SWEEP_MESSAGES = 5_000
 # With more tasks than this in the queue the workers have enough to do.
-SWEEP_QUEUE_DEPTH = 100
+SWEEP_QUEUE_DEPTH = 200
 
 
 @shared_task(name="sweep_pending", base=Task, bind=True)

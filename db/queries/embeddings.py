@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import numpy as np
-from pgvector import HalfVector
 from sqlalchemy import text
 
 from memory.embedding.protocol import Vectors
@@ -150,7 +150,7 @@ returning tenant_id, id
 def vector_parameters(vectors_of: Sequence[tuple[UUID, Vectors]]) -> dict[str, list[Any]]:
     """The arrays `part_ids`, `parts`, `vectors`, for messages with vectors of shape (parts, d)."""
     parts = [
-        (message_id, part, HalfVector(vector.astype(np.float16)).to_text())
+        (message_id, part, msgspec.json.encode(vector.astype(np.float16).tolist()).decode())
         for message_id, vectors in vectors_of
         for part, vector in enumerate(vectors)
     ]

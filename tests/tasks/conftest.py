@@ -13,4 +13,4 @@ def resources(settings: Settings) -> Iterator[Resources]:
     resources = Resources(settings)
     resources.check_model()
     yield resources
-    resources.engine.dispose()
+    resources.close()
