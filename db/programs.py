@@ -36,12 +36,21 @@ def fitting_program(name: str, at_least: int, wished: int) -> tuple[Path, int]:
 def candidates(name: str) -> list[Path]:
     """Where a program of that name is: on the PATH, in a package of ours, in the usual folders."""
     places = [Path(path) for path in [shutil.which(name)] if path]
-    spec = find_spec(PACKAGE)
-    packages = (spec.submodule_search_locations or []) if spec else []
-    places += [Path(package) / RELEASE / "bin" / name for package in packages]
+    if package := package_folder(PACKAGE):
+        places.append(package / RELEASE / "bin" / name)
     for pattern in ELSEWHERE:
         places += sorted(Path("/").glob(f"{pattern}/{name}"))
     return [place for place in places if place.is_file()]
+
+
+def package_folder(name: str) -> Path | None:
+    """Where the files of an installed package are, None when it is not installed.
+
+    Not by importing it: only its files are wanted, and its code takes its time to load.
+    """
+    spec = find_spec(name)
+    places = spec.submodule_search_locations if spec else None
+    return Path(places[0]) if places else None
 
 
 def major_version(program: Path) -> int | None:

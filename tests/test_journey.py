@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import pytest
 
 from memory.settings import variable
 from tests.conftest import UNLIMITED, message
+from tests.ports import free_port
 from tests.processes import wait_until
 
 PARTS = {
@@ -55,22 +55,16 @@ class Service:
         return bool(found["status"] == "ready")
 
 
-def free_port() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
-
-
 @pytest.fixture
 def service() -> Iterator[Service]:
     folder = Path(tempfile.mkdtemp(prefix="memory-journey-"))
     folder.chmod(0o755)
-    port = free_port()
+    port = str(free_port())
     environment = {
         **os.environ,
         "MEMORY_DATA_DIR": str(folder),
         "MEMORY_API_PORT": port,
-        "MEMORY_FLOWER_PORT": free_port(),
+        "MEMORY_FLOWER_PORT": str(free_port()),
         "MEMORY_SWEEP_INTERVAL_SECONDS": "1",
         "MEMORY_EMBEDDING_LEASE_SECONDS": "3",
         **{variable(name): limit for name, limit in UNLIMITED.items()},

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -241,7 +242,7 @@ def test_from_a_closed_home_data_goes_to_the_system_folder(closed: Path, place: 
 def test_programs_in_a_closed_home_are_copied_once(
     closed: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = programs.find_spec(programs.PACKAGE)
+    spec = find_spec(programs.PACKAGE)
     assert spec
     assert spec.submodule_search_locations
     packages = Path(spec.submodule_search_locations[0]).parent
@@ -249,7 +250,7 @@ def test_programs_in_a_closed_home_are_copied_once(
         unneeded = shutil.ignore_patterns("pginstall", "include", "*.a")
         shutil.copytree(packages / name, closed / name, ignore=unneeded)
     spec.submodule_search_locations = [str(closed / programs.PACKAGE)]
-    monkeypatch.setattr(programs, "find_spec", lambda _: spec)
+    monkeypatch.setattr("db.programs.find_spec", lambda _: spec)
     old = os.umask(0o077)
     try:
         with EmbeddedPostgres(place / "data") as server:
@@ -266,13 +267,13 @@ def test_a_program_without_its_x_is_named(place: Path, monkeypatch: pytest.Monke
     release = place / programs.PACKAGE / programs.RELEASE / "bin"
     release.mkdir(parents=True)
     (release / "initdb").touch(mode=0o644)
-    spec = programs.find_spec(programs.PACKAGE)
+    spec = find_spec(programs.PACKAGE)
     assert spec
     spec.submodule_search_locations = [str(place / programs.PACKAGE)]
-    monkeypatch.setattr(programs, "find_spec", lambda _: spec)
+    monkeypatch.setattr("db.programs.find_spec", lambda _: spec)
     with pytest.raises(StartError, match=r"initdb may not be executed.*chmod"):
         programs.postgres_programs(None)
-    monkeypatch.setattr(programs, "find_spec", lambda _: None)
+    monkeypatch.setattr("db.programs.find_spec", lambda _: None)
     with pytest.raises(StartError, match="MEMORY_DATABASE_URL"):
         programs.postgres_programs(None)
 
