@@ -35,6 +35,8 @@ class Plan:
     seconds: float
     ending_seconds: float
     kinds: Sequence[Fault] = KINDS
+    jobs: bool = True
+    """Whether jobs are run meanwhile. One that is hit goes on within a minute and a half."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def play(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) 
         stage.run(have_retention_work(crowd.one(stage.operator_key)))
         rounds = Rounds(scene, crowd.windows, kinds, say)
         try:
-            stage.run(crowd.begin())
+            stage.run(crowd.begin(jobs=plan.jobs))
             time.sleep(CALM_SECONDS)
             rounds.make(plan.faults, time.monotonic() + plan.seconds)
             rounds.settle()
@@ -99,16 +101,16 @@ class Crowd:
         self._askers.append(asker)
         return asker
 
-    async def begin(self) -> None:
+    async def begin(self, *, jobs: bool) -> None:
         """Have all of them call."""
         operator = self._stage.operator_key
         works = [
             *(post_for_ever(self.one(self.key)) for _ in range(POSTERS)),
             *(post_batches_for_ever(self.one(self.key)) for _ in range(BATCHERS)),
             *(search_for_ever(self.one(self.key)) for _ in range(SEARCHERS)),
-            work_for_ever(self.one(operator), ERRANDS),
-            work_for_ever(self.one(operator), MOVES),
         ]
+        if jobs:
+            works += [work_for_ever(self.one(operator), each) for each in (ERRANDS, MOVES)]
         self._calling = [asyncio.create_task(each) for each in works]
 
     async def end(self) -> None:

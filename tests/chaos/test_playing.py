@@ -43,12 +43,12 @@ def lose(scene: Scene) -> End:
 def test_a_service_survives_faults_of_several_kinds(place: Path) -> None:
     kinds = [each for each in KINDS if each.kind in SHORT]
     assert len(kinds) == len(SHORT)
-    outcome = play(Plan(SEED, len(kinds), 60, 120, kinds), place)
+    outcome = play(Plan(SEED, len(kinds), 60, 120, kinds, jobs=False), place)
     assert outcome.ledger.wrong == []
     assert {kind for each in outcome.rounds for kind in each.kinds} == SHORT
     assert len(outcome.ledger.said) > 20
 
 
 def test_a_message_that_is_lost_is_found_out(place: Path) -> None:
-    outcome = play(Plan(SEED, 1, 60, 60, [Fault("lost", WORK, lose)]), place)
+    outcome = play(Plan(SEED, 1, 60, 60, [Fault("lost", WORK, lose)], jobs=False), place)
     assert any(" lost: " in each for each in outcome.ledger.wrong)
