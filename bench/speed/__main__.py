@@ -5,13 +5,14 @@
 Starts servers of its own. `docs/speed.md` says what each figure is, and what its floor.
 """
 
+import os
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from bench.conversations import DatasetError
-from bench.speed import reads, report, writes
+from bench.speed import embedding, picture, reads, report, starting, writes
 from bench.speed.loading import client_alone
 from bench.speed.plan import IDS, Plan
 from bench.speed.texts import texts
@@ -37,6 +38,12 @@ def ids(_: click.Context, __: click.Parameter, value: str) -> frozenset[str]:
     return given or frozenset(IDS)
 
 
+def load() -> str:
+    """How busy the machine is, by which one sees whether others had it meanwhile."""
+    (average, *_), cores = os.getloadavg(), os.cpu_count()
+    return f"load of the machine: {average:.1f} on {cores} processors"
+
+
 @click.command()
 @click.option("--only", "wanted", default="", callback=ids, help="Ids, with commas between them.")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
@@ -44,7 +51,10 @@ def ids(_: click.Context, __: click.Parameter, value: str) -> frozenset[str]:
 @click.option("--dataset", type=click.Path(exists=True, path_type=Path), help="Conversations.")
 @click.option("--large/--no-large", envvar="BENCH_LARGE", help="A million messages, too.")
 @click.option(
-    "--report", "folder", type=click.Path(path_type=Path), help="Where latest.json is written."
+    "--report",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Where latest.json and speed.png go.",
 )
 def main(
     wanted: frozenset[str],
@@ -60,6 +70,7 @@ def main(
     except DatasetError as error:
         raise click.ClickException(str(error)) from None
     console = Console(width=100)
+    console.print(load())
     for clients in CLIENTS:
         alone = client_alone(clients, min(seconds, 2.0))
         each = alone.microseconds()["client"]
@@ -67,8 +78,9 @@ def main(
             f"client alone, {clients} connections: {alone.per_second:,.0f} requests/s,"
             f" {each:.0f} us of CPU a request"
         )
-    for part in (writes, reads):
+    for part in (writes, embedding, reads, starting):
         part.measure(plan)
+    console.print(load())
     outcomes = plan.outcomes(UNITS)
     console.print(report.table(outcomes))
     for each_outcome in outcomes:
@@ -76,6 +88,7 @@ def main(
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
         report.write(outcomes, folder / "latest.json")
+        picture.draw(outcomes, folder / "speed.png")
 
 
 if __name__ == "__main__":

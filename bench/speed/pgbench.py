@@ -2,19 +2,21 @@
 
 import os
 import re
+import resource
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import click
 
+from bench.speed.processes import Spent
+from bench.speed.running import Service
 from cli.accounts import account_for
 from cli.programs import postgres_programs
 from db.engine import _options
-from memory.settings import Settings
 
 # pgbench takes no more.
 MOST_SCRIPTS = 128
@@ -22,14 +24,26 @@ THREADS = 2
 SPARE_SECONDS = 60
 RATE = re.compile(r"^tps = ([0-9.]+)", re.MULTILINE)
 AVERAGE = re.compile(r"^latency average = ([0-9.]+) ms", re.MULTILINE)
+COUNT = re.compile(r"^number of transactions actually processed: ([0-9]+)", re.MULTILINE)
 FAILED = re.compile(r"^number of failed transactions: ([0-9]+)", re.MULTILINE)
 
 
 class Rate(NamedTuple):
-    """Transactions a second, and the milliseconds that one took on average."""
+    """Transactions a second, the milliseconds that one took on average, and how many there were.
+
+    `busy` is the processor time of PostgreSQL and of pgbench meanwhile, in seconds.
+    """
 
     per_second: float
     average_ms: float
+    transactions: int
+    busy: Mapping[str, float] = MappingProxyType({})
+
+    @property
+    def told(self) -> str:
+        """The processor time of one transaction."""
+        each = (f"{name} {1e6 * of / self.transactions:,.0f}" for name, of in self.busy.items())
+        return f"floor's CPU us each: {', '.join(each)}"
 
 
 class Script(NamedTuple):
@@ -45,18 +59,18 @@ class Script(NamedTuple):
 def rate_of(output: str) -> Rate:
     """What pgbench has reported. Raises `click.ClickException` when something has failed."""
     rate, average, failed = (found.search(output) for found in (RATE, AVERAGE, FAILED))
-    if rate is None or average is None or (failed and failed[1] != "0"):
+    count = COUNT.search(output)
+    if rate is None or average is None or count is None or (failed and failed[1] != "0"):
         raise click.ClickException(f"pgbench has failed: {output.strip()[-2000:]}")
-    return Rate(float(rate[1]), float(average[1]))
+    return Rate(float(rate[1]), float(average[1]), int(count[1]))
 
 
-def run(
-    settings: Settings, folder: Path, scripts: Sequence[Script], clients: int, seconds: float
-) -> Rate:
+def run(found: Service, scripts: Sequence[Script], clients: int, seconds: float) -> Rate:
     """One of the scripts after the other, drawn by lot, as the API's role.
 
     The sessions have the settings that the API's have. Raises `click.ClickException`.
     """
+    settings, folder = found.settings, found.servers.folder / "pgbench"
     folder.mkdir(exist_ok=True, mode=0o755)
     if len(scripts) > MOST_SCRIPTS:
         raise ValueError("too many scripts")
@@ -71,6 +85,8 @@ def run(
         command += [f"--define={name}={value}" for name, value in script.variables.items()]
     address = urlsplit(settings.database_url)
     session = _options(settings, "memory_api", clients)["connect_args"]["options"]
+    spent = Spent({"PostgreSQL": found.pids()["PostgreSQL"]})
+    before = children_seconds()
     done = subprocess.run(
         [*command, address.path.lstrip("/")],
         cwd="/",
@@ -89,4 +105,11 @@ def run(
         **(account.popen_arguments() if account else {}),
     )
     sys.stderr.write("" if done.returncode == 0 else done.stderr[-2000:])
-    return rate_of(done.stdout)
+    busy = {**spent.since(), "pgbench": children_seconds() - before}
+    return rate_of(done.stdout)._replace(busy=busy)
+
+
+def children_seconds() -> float:
+    """The processor time that those whom this process started and saw the end of have had."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -22,6 +22,16 @@ CONVERSATIONS = 40
 PATH = "/v1/messages"
 NUMBER = "000000000"
 FLOOR_ROWS = 100
+BATCH = 100
+STORED = (
+    "conversation_id",
+    "role",
+    "content",
+    "metadata",
+    "importance_score",
+    "markers",
+    "embedding_status",
+)
 
 # What one message is in the store, as the API's role, which row-level security holds: `n` makes
 # each text, and with it one of its terms, another. All else is as the API has it for a request.
@@ -79,20 +89,41 @@ def post(api: Api, texts: Sequence[str], clients: int, seconds: float) -> Answer
     return api.loader.send(requests(api, texts), clients, seconds)
 
 
-def insert_scripts(settings: Settings, texts: Sequence[str]) -> list[Script]:
-    """For pgbench, what the API stores for `requests` of the first texts."""
+def post_batches(api: Api, texts: Sequence[str], clients: int, seconds: float) -> Answered:
+    """Post batches of `BATCH` messages, each of one tenant, by so many clients."""
+    return api.loader.send(batches(api, texts), clients, seconds)
+
+
+def batches(api: Api, texts: Sequence[str]) -> list[bytes]:
+    """The requests that post the texts in batches; the number of one makes each text another."""
+    made = []
+    for place, start in enumerate(range(0, len(texts) - BATCH + 1, BATCH)):
+        tenant = TENANTS[place % len(TENANTS)]
+        of_one = messages(texts[start : start + BATCH], NUMBER)
+        body = msgspec.json.encode({"messages": [{**each, "tenant_id": tenant} for each in of_one]})
+        marked = body.replace(NUMBER.encode(), MARK)
+        made.append(http_request(api.url, "POST", f"{PATH}/batch", api.headers, marked))
+    return made
+
+
+def rows_of(settings: Settings, texts: Sequence[str]) -> list[dict[str, Any]]:
+    """The columns, by name, that the API stores for the texts as messages."""
     own = effective(settings, TenantSettings())
     words, now = analyser(own.language), datetime.now(UTC)
     rows = []
-    for each in messages(texts[:FLOOR_ROWS], NUMBER):
+    for each in messages(texts, NUMBER):
         new = msgspec.convert(each, NewMessage)
         marks = markers(new.content)
         stored = accept(new, "pending", now, marks, own)
         terms = content_entry(words, new.tenant_id, new.content, new.metadata)
         rows.append(NewRow(new, stored, terms, marks, None, None))
-    columns = insert_columns(rows)
-    named = [
-        {f"{name}_{n}": str(values[n]) for name, values in columns.items()}
-        for n in range(len(rows))
+    columns: dict[str, list[Any]] = insert_parameters(rows)
+    return [{name: values[n] for name, values in columns.items()} for n in range(len(rows))]
+
+
+def insert_scripts(settings: Settings, texts: Sequence[str]) -> list[Script]:
+    """For pgbench, what the API stores for `requests` of the first texts."""
+    return [
+        Script(INSERT.format(n=n), {f"{name}_{n}": str(value) for name, value in row.items()})
+        for n, row in enumerate(rows_of(settings, texts[:FLOOR_ROWS]))
     ]
-    return [Script(INSERT.format(n=n), values) for n, values in enumerate(named)]

@@ -35,9 +35,7 @@ def spent(pid: int) -> float:
     return total
 
 
-def resident_megabytes(pid: int) -> float:
-    """The memory that is the process's own or shared by it, in MB, its children's with it."""
+def resident_megabytes(pid: int) -> list[float]:
+    """The resident memory of the process and of each that it has started, in MB."""
     root = psutil.Process(pid)
-    return (
-        float(sum(each.memory_info().rss for each in (root, *root.children(recursive=True)))) / 1e6
-    )
+    return [each.memory_info().rss / 1e6 for each in (root, *root.children(recursive=True))]

@@ -31,8 +31,13 @@ class Growing:
         self.messages = 0
         self._url = url
         self._texts = texts[:EMBEDDED]
-        self._vectors = OnnxEmbedder().embed(self._texts)
+        self._embedder = OnnxEmbedder()
+        self._vectors = self.embedded(self._texts)
         self._random = np.random.default_rng(7)
+
+    def embedded(self, texts: Sequence[str]) -> Floats:
+        """The vectors of texts, shape (texts, dimensions)."""
+        return self._embedder.embed(texts)
 
     def grow(self, messages: int) -> None:
         """Let it have so many messages, all indexed, with statistics and vacuumed."""
