@@ -9,7 +9,8 @@ from typing import Any
 import psycopg
 import uuid_utils
 
-from bench.speed.posting import NUMBER, STORED, rows_of
+from bench.speed.inserting import STORED, rows_of
+from bench.speed.posting import NUMBER
 from memory.settings import Settings
 
 ID = "\x00ID\x00"

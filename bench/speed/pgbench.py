@@ -11,6 +11,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import click
+import psycopg
 
 from bench.speed.processes import Spent
 from bench.speed.running import Service
@@ -18,8 +19,6 @@ from cli.accounts import account_for
 from cli.programs import postgres_programs
 from db.engine import _options
 
-# pgbench takes no more.
-MOST_SCRIPTS = 128
 THREADS = 2
 SPARE_SECONDS = 60
 RATE = re.compile(r"^tps = ([0-9.]+)", re.MULTILINE)
@@ -46,16 +45,6 @@ class Rate(NamedTuple):
         return f"floor's CPU us each: {', '.join(each)}"
 
 
-class Script(NamedTuple):
-    """Statements in pgbench's language, and the values of the variables that they name.
-
-    Each script of a run must call its variables by names of its own.
-    """
-
-    text: str
-    variables: Mapping[str, str]
-
-
 def rate_of(output: str) -> Rate:
     """What pgbench has reported. Raises `click.ClickException` when something has failed."""
     rate, average, failed = (found.search(output) for found in (RATE, AVERAGE, FAILED))
@@ -65,24 +54,37 @@ def rate_of(output: str) -> Rate:
     return Rate(float(rate[1]), float(average[1]), int(count[1]))
 
 
-def run(found: Service, scripts: Sequence[Script], clients: int, seconds: float) -> Rate:
-    """One of the scripts after the other, drawn by lot, as the API's role.
+def keep(found: Service, table: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Make a table of the rows, for scripts to read by `place` from 0 on; all else is text."""
+    columns = list(rows[0])
+    with psycopg.connect(found.servers.database) as connection:
+        listed = ", ".join(f"{name} text" for name in columns)
+        connection.execute(f"create table {table} (place int primary key, {listed})")
+        connection.execute(f"grant select on {table} to memory_api")
+        with connection.cursor().copy(f"copy {table} from stdin") as copy:
+            for place, row in enumerate(rows):
+                copy.write_row((place, *(str(row[name]) for name in columns)))
+    with psycopg.connect(found.servers.database, autocommit=True) as connection:
+        connection.execute(f"analyze {table}")
+
+
+def run(
+    found: Service, script: str, given: Mapping[str, str], clients: int, seconds: float
+) -> Rate:
+    """The script again and again, with the variables that are `given`, as the API's role.
 
     The sessions have the settings that the API's have. Raises `click.ClickException`.
     """
     settings, folder = found.settings, found.servers.folder / "pgbench"
     folder.mkdir(exist_ok=True, mode=0o755)
-    if len(scripts) > MOST_SCRIPTS:
-        raise ValueError("too many scripts")
     account = account_for(folder)
     command = [str(postgres_programs(account) / "pgbench"), "--no-vacuum", "--protocol=prepared"]
     command += [f"--client={clients}", f"--jobs={min(THREADS, clients)}"]
     command += [f"--time={max(1, round(seconds))}"]
-    for number, script in enumerate(scripts):
-        path = folder / f"script-{number}.sql"
-        path.write_text(script.text)
-        command.append(f"--file={path}")
-        command += [f"--define={name}={value}" for name, value in script.variables.items()]
+    path = folder / "script.sql"
+    path.write_text(script)
+    command.append(f"--file={path}")
+    command += [f"--define={name}={value}" for name, value in given.items()]
     address = urlsplit(settings.database_url)
     session = _options(settings, "memory_api", clients)["connect_args"]["options"]
     spent = Spent({"PostgreSQL": found.pids()["PostgreSQL"]})

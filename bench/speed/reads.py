@@ -10,8 +10,8 @@ from bench.speed import model
 from bench.speed.plan import Plan, told
 from bench.speed.repeating import redis_get, repeat, search_target
 from bench.speed.running import Api, Service, service, serving
-from bench.speed.searching import find, search
-from bench.speed.store import TENANT, Floats, Growing, mixed_questions
+from bench.speed.searching import Legs, search
+from bench.speed.store import TENANT, Growing, mixed_questions
 
 SIZES = {"10k": 10_000, "100k": 100_000, "1m": 1_000_000}
 GROWTH = {"growth-100k": ("10k", "100k"), "growth-1m": ("100k", "1m")}
@@ -30,7 +30,7 @@ class Searches:
         self.queries = mixed_questions(plan.texts.questions)
         self.store = Growing(found.servers.database, plan.texts.messages)
         self.asked = list(islice(self.queries, FLOOR_QUERIES))
-        self.vectors: Floats = self.store.embedded(self.asked)
+        self.legs = Legs(found, self.asked, self.store.embedded(self.asked))
         # The medians of one client's answers, in milliseconds, by size and round.
         self.p50: dict[str, list[float]] = {}
 
@@ -90,9 +90,7 @@ def distinct(searches: Searches, api: Api, size: str, clients: int) -> None:
     if name not in plan.wanted:
         return
     embedding = model.alone(searches.asked, clients, min(plan.seconds, 3.0))
-    legs = find(
-        searches.found, searches.asked, searches.vectors, SIZES[size], clients, plan.seconds
-    )
+    legs = searches.legs.find(SIZES[size], clients, plan.seconds)
     # Each alone has all processors; together they share them, so their times add up.
     floor = 1 / (1 / embedding.per_second + 1 / legs.per_second)
     beside = f"model {embedding.per_second:,.0f} texts/s, legs {legs.per_second:,.0f}/s"

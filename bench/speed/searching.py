@@ -1,13 +1,14 @@
 """The statement of a search for pgbench, and what is asked of the API."""
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from sqlalchemy import TextClause
+
 from bench.speed import pgbench
 from bench.speed.loading import Answered, http_request
-from bench.speed.pgbench import Rate, Script
+from bench.speed.pgbench import Rate
 from bench.speed.repeating import search_target
 from bench.speed.running import Api, Service
 from bench.speed.store import TENANT, Floats
@@ -19,8 +20,18 @@ from memory.ranking import candidate_count
 from memory.search import SearchScope
 
 TOP_K = 5
-# A variable, and no cast.
-VARIABLE = re.compile(r"(?<!:):(\w+)")
+# The parameters that follow from the query; all others are the same for all.
+OF_ONE_QUERY = ("vector", "terms", "term_keys")
+SEARCH = r"""
+\set place random(0, {most})
+select {columns} from bench_queries where place = :place \gset
+\startpipeline
+begin;
+{name};
+{statement};
+commit;
+\endpipeline
+"""
 # More than any machine answers in the time of a round.
 A_SECOND = 1_000
 
@@ -36,37 +47,39 @@ def search(api: Api, queries: Iterator[str], clients: int, seconds: float) -> An
     return answered
 
 
-def find(
-    found: Service,
-    queries: Sequence[str],
-    vectors: Floats,
-    messages: int,
-    clients: int,
-    seconds: float,
-) -> Rate:
-    """The legs of the same search by pgbench: the statement, its transaction, and no more."""
-    return pgbench.run(found, search_scripts(queries, vectors, messages), clients, seconds)
+class Legs:
+    """The legs of searches by pgbench: the statement, its transaction, and no more."""
 
+    def __init__(self, found: Service, queries: Sequence[str], vectors: Floats) -> None:
+        """Lay out the queries, with their vectors, that are to be asked."""
+        self._found = found
+        self._vector = vectors[0]
+        self._queries = len(queries)
+        words = analyser("english")
+        rows = []
+        for query, vector in zip(queries, vectors, strict=True):
+            _, given = legs(Asked(vector, words.query_terms(query)), exact=True)
+            rows.append({name: literal(given[name]) for name in OF_ONE_QUERY})
+        pgbench.keep(found, "bench_queries", rows)
 
-def search_scripts(queries: Sequence[str], vectors: Floats, messages: int) -> list[Script]:
-    """One a query, as the API would ask in a store that has so many messages."""
-    exact = is_small(messages, messages)
-    words = analyser("english")
-    scripts = []
-    for n, (query, vector) in enumerate(zip(queries, vectors, strict=True)):
-        statement, parameters = search_candidates(
-            SearchScope(tenant_id=TENANT),
-            Asked(vector, words.query_terms(query)),
-            1,
-            candidate_count(TOP_K),
-            exact=exact,
+    def find(self, messages: int, clients: int, seconds: float) -> Rate:
+        """What the API would ask in a store that has so many messages, by so many clients."""
+        statement, given = legs(Asked(self._vector, {}), exact=is_small(messages, messages))
+        script = SEARCH.format(
+            most=self._queries - 1,
+            columns=", ".join(OF_ONE_QUERY),
+            name=NAME_TENANTS_AND_PLAN,
+            statement=statement,
         )
-        named = str(NAME_TENANTS_AND_PLAN)
-        given = {"tenants": TENANT, **parameters}
-        steps = ("\\startpipeline", "begin;", f"{named};", f"{statement};", "commit;")
-        text = VARIABLE.sub(rf":\1_{n}", "\n".join([*steps, "\\endpipeline", ""]))
-        scripts.append(Script(text, {f"{name}_{n}": literal(of) for name, of in given.items()}))
-    return scripts
+        common = {"tenants": TENANT, **given}
+        variables = {k: literal(of) for k, of in common.items() if k not in OF_ONE_QUERY}
+        return pgbench.run(self._found, script, variables, clients, seconds)
+
+
+def legs(asked: Asked, *, exact: bool) -> tuple[TextClause, dict[str, Any]]:
+    """The statement of a search as it is by default, with its parameters."""
+    scope = SearchScope(tenant_id=TENANT)
+    return search_candidates(scope, asked, 1, candidate_count(TOP_K), exact=exact)
 
 
 def literal(value: Any) -> str:

@@ -5,11 +5,10 @@ import time
 import click
 import psycopg
 
-from bench.speed import pgbench
 from bench.speed.copying import copy
-from bench.speed.pgbench import Script
+from bench.speed.inserting import insert, keep_rows
 from bench.speed.plan import Plan, told
-from bench.speed.posting import BATCH, TENANTS, insert_scripts, post, post_batches
+from bench.speed.posting import BATCH, TENANTS, post, post_batches
 from bench.speed.running import Api, Service, service, serving, worker
 
 POSTS = {"post-16": 16, "post-64": 64}
@@ -26,27 +25,25 @@ def measure(plan: Plan) -> None:
     if not plan.among([*POSTS, EMBEDDING, BATCHES]):
         return
     with service() as found, serving(found, TENANTS) as api:
-        scripts = insert_scripts(found.settings, plan.texts.messages)
+        keep_rows(found, plan.texts.messages)
         for _ in range(plan.rounds):
             for name in plan.among(POSTS):
-                one_by_one(plan, found, api, scripts, name, POSTS[name])
+                one_by_one(plan, found, api, name, POSTS[name])
             if plan.among([BATCHES]):
                 batches(plan, found, api)
         if plan.among([EMBEDDING]):
             with worker(found):
                 wait_for(found, COMPLETED, 1)
                 for _ in range(plan.rounds):
-                    one_by_one(plan, found, api, scripts, EMBEDDING, 16)
+                    one_by_one(plan, found, api, EMBEDDING, 16)
                     if counted(found, PENDING) == 0:
                         raise click.ClickException("the worker had nothing to do any more")
 
 
-def one_by_one(
-    plan: Plan, found: Service, api: Api, scripts: list[Script], name: str, clients: int
-) -> None:
+def one_by_one(plan: Plan, found: Service, api: Api, name: str, clients: int) -> None:
     """A round of posts, and of pgbench with as many clients."""
     answered = post(api, plan.texts.messages, clients, plan.seconds)
-    floor = pgbench.run(found, scripts, clients, plan.seconds)
+    floor = insert(found, clients, plan.seconds)
     plan.note(name, answered.per_second, floor.per_second, f"{told(answered)}; {floor.told}")
 
 
