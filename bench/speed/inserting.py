@@ -10,7 +10,7 @@ from bench.speed import pgbench
 from bench.speed.pgbench import Rate
 from bench.speed.posting import NUMBER, TENANTS, messages
 from bench.speed.running import Service
-from db.queries.messages import NewRow, insert_parameters
+from db.queries.messages import NewRow, insert_columns
 from memory.lexical.analysis import analyser
 from memory.lexical.bm25 import content_entry
 from memory.markers import markers
@@ -70,7 +70,7 @@ def rows_of(settings: Settings, texts: Sequence[str]) -> list[dict[str, Any]]:
         stored = accept(new, "pending", now, marks, own)
         terms = content_entry(words, new.tenant_id, new.content, new.metadata)
         rows.append(NewRow(new, stored, terms, marks, None, None))
-    columns: dict[str, list[Any]] = insert_parameters(rows)
+    columns = insert_columns(rows)
     return [{name: values[n] for name, values in columns.items()} for n in range(len(rows))]
 
 

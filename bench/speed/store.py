@@ -21,7 +21,7 @@ TENANT = "large"
 # So many texts are embedded; what is stored is of the parts of two each, its vector between theirs.
 EMBEDDED = 1_000
 LOT = 10_000
-BUILD_MEMORY = "1GB"
+BUILD_MEMORY = "2GB"
 
 
 class Growing:
