@@ -18,6 +18,7 @@ from bench.speed.running import Service
 from cli.accounts import account_for
 from cli.programs import postgres_programs
 from db.engine import _options
+from memory.settings import Settings
 
 THREADS = 2
 SPARE_SECONDS = 60
@@ -85,21 +86,12 @@ def run(
     path.write_text(script)
     command.append(f"--file={path}")
     command += [f"--define={name}={value}" for name, value in given.items()]
-    address = urlsplit(settings.database_url)
-    session = _options(settings, "memory_api", clients)["connect_args"]["options"]
     spent = Spent({"PostgreSQL": found.pids()["PostgreSQL"]})
     before = children_seconds()
     done = subprocess.run(
-        [*command, address.path.lstrip("/")],
+        command,
         cwd="/",
-        env={
-            "PATH": os.defpath,
-            "PGHOST": address.hostname or "",
-            "PGPORT": str(address.port),
-            "PGUSER": address.username or "",
-            "PGPASSWORD": address.password or "",
-            "PGOPTIONS": session,
-        },
+        env=environment(settings),
         capture_output=True,
         text=True,
         timeout=seconds + SPARE_SECONDS,
@@ -109,6 +101,20 @@ def run(
     sys.stderr.write("" if done.returncode == 0 else done.stderr[-2000:])
     busy = {**spent.since(), "pgbench": children_seconds() - before}
     return rate_of(done.stdout)._replace(busy=busy)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Where pgbench finds the database, and what its sessions are to have."""
+    address = urlsplit(settings.database_url)
+    return {
+        "PATH": os.defpath,
+        "PGHOST": address.hostname or "",
+        "PGPORT": str(address.port),
+        "PGDATABASE": address.path.lstrip("/"),
+        "PGUSER": address.username or "",
+        "PGPASSWORD": address.password or "",
+        "PGOPTIONS": _options(settings, "memory_api", 1)["connect_args"]["options"],
+    }
 
 
 def children_seconds() -> float:
