@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 
 from memory.queues import EMBEDDINGS
 from memory.settings import Settings
-from tasks.publisher import MOST_MESSAGES, MOST_REQUEST_IDS, Publisher
+from tasks.publisher import MOST_MESSAGES, MOST_REQUEST_IDS, REST_MOST_SECONDS, Publisher
 from tests.conftest import message, serving
 from tests.processes import wait_until
 from tests.sends import post_beside_a_send, sends_held
@@ -221,3 +221,30 @@ def dropped_messages(api: httpx.Client) -> float:
     lines = api.get("/metrics").text.splitlines()
     (line,) = (line for line in lines if line.startswith("publish_dropped_total"))
     return float(line.split()[1])
+
+
+async def test_after_a_long_send_there_is_a_rest_in_which_what_comes_is_gathered(
+    settings: Settings, dropped: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lots: list[tuple[float, int]] = []
+    sent = asyncio.Semaphore(0)
+    loop = asyncio.get_running_loop()
+
+    def send(_: Any, messages: dict[str, list[UUID]], **__: Any) -> None:
+        began = time.monotonic()
+        time.sleep(0.05)
+        lots.append((began, sum(map(len, messages.values()))))
+        loop.call_soon_threadsafe(sent.release)
+
+    monkeypatch.setattr("tasks.publisher.send_embedding", send)
+    publisher = Publisher(settings, dropped.append)
+    await publisher.start()
+    publisher.publish(pairs(1), "first")
+    await sent.acquire()
+    for _ in range(5):
+        publisher.publish(pairs(1), "then")
+    await sent.acquire()
+    await publisher.stop()
+    ((first, one), (then, five)) = lots
+    assert (one, five) == (1, 5)
+    assert then - first >= 0.05 + REST_MOST_SECONDS
