@@ -32,6 +32,7 @@ from api.metrics import Metrics
 from api.metrics_page import metrics_handler
 from api.openapi import docs_asset, openapi_config
 from api.parameters import Parameters
+from api.plain_searches import PlainSearches
 from api.runtime import Runtime
 from api.tracing import traces
 from memory.settings import Settings, load_settings
@@ -109,6 +110,7 @@ def create_app(settings: Settings | None = None, *, patient: bool = False) -> Ga
     )
     parameters.learn(app)
     entrance = Entrance(settings, runtime.door, runtime.limiter)
+    plain = PlainSearches(app, runtime)
     return Gate(
-        app, settings, metrics, entrance, runtime.failures, runtime.watch.end, runtime.turn_away
+        plain, settings, metrics, entrance, runtime.failures, runtime.watch.end, runtime.turn_away
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 
-from litestar.types import HTTPScope
+from litestar.types import HTTPScope, Scope
 
 from api.door import ALWAYS_ANSWERED, Door, Visitor
 from api.known_keys import EndedKeyError
@@ -122,7 +122,7 @@ def address_of(scope: HTTPScope) -> str:
     return host
 
 
-def note_standing(scope: HTTPScope, standing: Standing | None) -> None:
+def note_standing(scope: Scope, standing: Standing | None) -> None:
     """Have the answer tell of `standing`, unless it tells of a limit that is nearer its end."""
     known: Standing | None = scope.get("standing")  # type: ignore[assignment]
     if standing and (known is None or standing.retry_after or standing.share <= known.share):

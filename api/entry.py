@@ -6,6 +6,7 @@ from typing import Any, Final
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
+from litestar.types import Scope
 
 from api.entrance import note_standing
 from api.known_keys import WRONG_KEY
@@ -69,7 +70,7 @@ async def enter(request: HttpRequest, runtime: Runtime, *tenants: str) -> None:
     Raises `ForeignTenantError` for one that the caller's key is not for, whether there is such a
     tenant or not, and the 429 of a tenant whose limit is used up.
     """
-    await count(request, runtime, dict.fromkeys(tenants, 0))
+    await count(request.scope, runtime, dict.fromkeys(tenants, 0))
 
 
 async def enter_to_store(
@@ -79,16 +80,16 @@ async def enter_to_store(
     stored: dict[str, int] = {}
     for message in messages:
         stored[message.tenant_id] = stored.get(message.tenant_id, 0) + 1
-    await count(request, runtime, stored)
+    await count(request.scope, runtime, stored)
 
 
-async def count(request: HttpRequest, runtime: Runtime, tenants: Mapping[str, int]) -> None:
+async def count(scope: Scope, runtime: Runtime, tenants: Mapping[str, int]) -> None:
     """Let the caller in to `tenants`, to store so many messages in each."""
     check_bound(tenants)
     # In the log, and in the record of a failure: no name is noted that the caller made up.
-    request.scope["tenant_id"] = min(tenants)  # type: ignore[typeddict-unknown-key]
+    scope["tenant_id"] = min(tenants)  # type: ignore[typeddict-unknown-key]
     standing = await runtime.limiter.admit(runtime.tenant_limits.hits(tenants))
-    note_standing(request.scope, standing)
+    note_standing(scope, standing)
     if standing is None or standing.retry_after is None:
         return
     if standing.never:

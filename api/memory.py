@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, get, post
+from litestar import Request, Response, get, post
+from litestar.enums import MediaType
 from litestar.params import QueryParameter, RawBody
 
 from api.answering import answers_of
@@ -19,6 +20,7 @@ from memory.messages import TENANT_PATTERN, Role
 from memory.rerank.protocol import RerankerName
 from memory.search import CONTEXT_MAX, TOP_K_MAX, Mode, SearchAnswer, SearchAnswers, SearchRequest
 
+PATH = "/v1/memory/search"
 # Percent-encoded, each may take twelve bytes of the 64 KiB that a URL may have.
 QUERY_MAX_CHARS = 5_000
 METADATA = "metadata."
@@ -29,7 +31,7 @@ Share = Annotated[float | None, QueryParameter(ge=0, le=1)]
 Weight = Annotated[float | None, QueryParameter(ge=0, le=1000)]
 
 
-@get("/v1/memory/search", tags=["search"], opt=READ, open_parameters=METADATA)
+@get(PATH, tags=["search"], opt=READ, open_parameters=METADATA)
 async def search(
     request: HttpRequest,
     runtime: NamedRuntime,
@@ -50,7 +52,7 @@ async def search(
     w_importance: Weight = None,
     w_recency: Weight = None,
     half_life_days: Annotated[float | None, QueryParameter(gt=0, le=100_000)] = None,
-) -> SearchAnswer:
+) -> Response[SearchAnswer]:
     """The messages of a tenant that answer `query` best, best first.
 
     `metadata.KEY=VALUE` keeps to messages whose metadata has that value there; a dot leads into
@@ -77,11 +79,11 @@ async def search(
         w_recency=w_recency,
         half_life_days=half_life_days,
     )
-    return (await answers_of(request, runtime, asked, [query_]))[0]
+    return encoded((await answers_of(request.scope, runtime, asked, [query_]))[0])
 
 
 @post(
-    "/v1/memory/search",
+    PATH,
     operation_class=documented_body(SearchRequest),
     status_code=200,
     tags=["search"],
@@ -89,13 +91,19 @@ async def search(
 )
 async def search_by_body(
     request: HttpRequest, runtime: NamedRuntime, body: RawBody
-) -> SearchAnswer | SearchAnswers:
+) -> Response[SearchAnswer | SearchAnswers]:
     """As GET, for long queries; with `queries` up to 32 searches in one scope."""
     check_json(request)
     asked = read_search(body)
     if asked.query is not None:
-        return (await answers_of(request, runtime, asked, [asked.query]))[0]
-    return SearchAnswers(results=await answers_of(request, runtime, asked, asked.queries or []))
+        return encoded((await answers_of(request.scope, runtime, asked, [asked.query]))[0])
+    answers = await answers_of(request.scope, runtime, asked, asked.queries or [])
+    return encoded(b'{"results":[%b]}' % b",".join(answers))
+
+
+def encoded(body: bytes) -> Response[Any]:
+    """The answer with a body that is JSON already."""
+    return Response(body, media_type=MediaType.JSON)
 
 
 def check_times(request: HttpRequest) -> None:

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import Scope
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -183,18 +184,24 @@ def render(error: ProblemError, request_id: str) -> tuple[int, dict[str, str], b
 
 def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Litestar's exception handler for everything."""
+    status, headers, body = failure(request.scope, error)
+    return Response(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def failure(scope: Scope, error: Exception) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of the answer to a request that failed, which is noted."""
     problem = problem_error(error)
-    caller_gone = request.scope.get("caller_gone")
+    caller_gone = scope.get("caller_gone")
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not caller_gone:
         log = structlog.get_logger(__name__)
         unexpected = problem.kind == "internal"
         # Why there is no vector is for the operator; other errors' words may be a caller's.
         reason = str(error) if isinstance(error, EmbeddingError) else type(error).__name__
         log.error("request_failed", reason=reason, exc_info=error if unexpected else None)
-    status, headers, body = render(problem, str(request.scope.get("request_id", "")))
+    status, headers, body = render(problem, str(scope.get("request_id", "")))
     if isinstance(error, HTTPException):
         headers = {**_kept(error.headers or {}), **headers}
-    return Response(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)
+    return status, headers, body
 
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:

@@ -11,22 +11,22 @@ import time
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.metrics import Metrics
 from api.probes import Shared
 from api.replica import ANSWER_SECONDS, SILENT, Replica
+from db.reading import Read
 from db.replicas import (
     Position,
     another_log,
     primary_position,
-    replica_transaction,
+    read_on_replica,
 )
 from memory.errors import ReplicaUnfitError
 from memory.remembering import remember
@@ -42,8 +42,6 @@ SEARCH_SECONDS = 5.0
 KNOWN_TENANTS = 10_000
 
 Answer = TypeVar("Answer")
-# A transaction for some tenants.
-Begin = Callable[..., AbstractAsyncContextManager[AsyncConnection]]
 Look = Callable[[], Awaitable[None]]
 
 
@@ -88,9 +86,9 @@ class Replicas:
         await asyncio.gather(*(each.close() for each in self.all))
 
     async def answer(
-        self, tenant_id: str, version: bytes | None, ask: Callable[[Begin], Awaitable[Answer]]
+        self, tenant_id: str, version: bytes | None, ask: Callable[[Read], Awaitable[Answer]]
     ) -> Answer | None:
-        """What `ask` gives with transactions on a replica that knows all of the tenant's `version`.
+        """What `ask` gives that reads on a replica which knows all of the tenant's `version`.
 
         None where the primary must be asked: no replica is that far, or the one asked failed.
         """
@@ -98,7 +96,7 @@ class Replicas:
         replica = self._choose(needed) if needed else None
         if needed is None or replica is None:
             return None
-        asking = asyncio.ensure_future(ask(partial(replica_transaction, replica.engine, needed)))
+        asking = asyncio.ensure_future(ask(partial(read_on_replica, replica.engine, needed)))
         replica.asked_at = time.monotonic()
         replica.in_flight += 1
         try:

@@ -25,12 +25,14 @@ from api.problems import UnavailableError
 from api.reading import Reader
 from api.replicas import Replicas
 from api.search_answers import SearchAnswers
+from api.still_there import still_there
 from api.tenant_limits import TenantLimits
 from api.tenants import Tenants
 from api.upkeep import Upkeep
 from api.uses import Uses
 from api.watching import Watch
 from db.engine import api_engine, side_engine
+from db.reading import Reads
 from memory.embedding.protocol import Embedder
 from memory.errors import (
     EmbeddingSetupError,
@@ -86,6 +88,8 @@ class Runtime:
         self.door = Door(settings, self.keys, self._why_not)
         self.limiter = Limiter(settings.redis_url if settings.async_embeddings else "", metrics)
         self.reader = Reader()
+        self.reads = Reads(self.engine)
+        self.still_there = still_there(self.reads.read)
         self.ingest = Ingest(self.engine)
         self.watch = Watch(self.engine)
         self.publisher = (
@@ -236,6 +240,7 @@ class Runtime:
             await self.cache.aclose()
         if self.redis:
             await close(self.redis)
+        await self.reads.aclose()
         await self.engine.dispose()
         await self.side_engine.dispose()
         await asyncio.to_thread(self.backstage.close)

@@ -2,14 +2,23 @@
 
 import asyncio
 import hashlib
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from api.cache import Cache
+from api.gathering import Gathering
 from api.metrics import Metrics
+from memory.remembering import remember
 from tasks.kept_answers import ERA, TOKEN_BYTES, VERSION_SECONDS, new_version, version_key
 
 ANSWER_SECONDS = 60
+# A call to Redis has 50 ms, and an answer up to 256 KiB.
+AT_ONCE = 16
+KNOWN_QUESTIONS = 10_000
+
+Question = tuple[str, str]
+"""A tenant, and the key that the answer lies under."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,9 @@ class SearchAnswers:
         self._next: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
+        # Those to which there was an answer when this process asked last, or was given one.
+        self._answered: OrderedDict[bytes, None] = OrderedDict()
+        self._looking = Gathering(self._look_up, AT_ONCE)
 
     async def get(self, tenant_id: str, question: bytes) -> Lookup:
         """What is kept for `question`. Ask before the snapshot for the answer is taken."""
@@ -47,11 +59,17 @@ class SearchAnswers:
             return Lookup(None, None)
         lookup = Lookup(None, None)
         if await self._makes_good(self._cache):
-            lookup = await _look_up(self._cache, tenant_id, question)
+            key = _answer_key(tenant_id, question)
+            lookup = await self._looking.ask((tenant_id, key))
+        self._note(question, there=lookup.answer is not None)
         self._requests.labels(
             "search_answer", "redis" if lookup.answer is not None else "miss"
         ).inc()
         return lookup
+
+    def may_have(self, question: bytes) -> bool:
+        """Whether an answer to `question` was there when this process had last to do with it."""
+        return question in self._answered
 
     async def put(
         self, tenant_id: str, version: bytes | None, question: bytes, answer: bytes
@@ -59,7 +77,8 @@ class SearchAnswers:
         """Keep `answer`, computed after `get` gave `version`, for 60 s at most."""
         if self._cache is not None and version is not None:
             key = _answer_key(tenant_id, question)
-            await self._cache.put(key, version + answer, ANSWER_SECONDS)
+            if await self._cache.put(key, version + answer, ANSWER_SECONDS):
+                self._note(question, there=True)
 
     async def changed(self, tenants: Iterable[str]) -> None:
         """Forget the answers of `tenants`. Tell it after the commit of what changed them.
@@ -97,16 +116,32 @@ class SearchAnswers:
             self._made_good = max(self._made_good, lost)
         return self._made_good == self._lost
 
+    def _note(self, question: bytes, *, there: bool) -> None:
+        if there:
+            remember(self._answered, question, None, KNOWN_QUESTIONS)
+        else:
+            self._answered.pop(question, None)
 
-async def _look_up(cache: Cache, tenant_id: str, question: bytes) -> Lookup:
-    tokens = [ERA, version_key(tenant_id)]
-    keys = [*tokens, _answer_key(tenant_id, question)]
-    era, version, kept = await cache.get_many(keys)
-    if era is None or version is None:
-        for key in tokens:
-            await cache.put_new(key, new_version(), VERSION_SECONDS)
-        # Another process may have been first: what counts is what stands there now.
-        era, version, kept = await cache.get_many(keys)
+    async def _look_up(self, asked: Sequence[Question]) -> list[Lookup]:
+        """What is kept for each of `asked`, in one round trip unless a version is missing."""
+        cache = self._cache
+        if cache is None:
+            return [Lookup(None, None)] * len(asked)
+        tokens = [ERA, *dict.fromkeys(version_key(tenant_id) for tenant_id, _ in asked)]
+        keys = [*tokens, *dict.fromkeys(key for _, key in asked)]
+        found = dict(zip(keys, await cache.get_many(keys), strict=True))
+        if missing := [key for key in tokens if found[key] is None]:
+            for key in missing:
+                await cache.put_new(key, new_version(), VERSION_SECONDS)
+            # Another process may have been first: what counts is what stands there now.
+            found = dict(zip(keys, await cache.get_many(keys), strict=True))
+        return [
+            _lookup(found[ERA], found[version_key(tenant_id)], found[key])
+            for tenant_id, key in asked
+        ]
+
+
+def _lookup(era: bytes | None, version: bytes | None, kept: bytes | None) -> Lookup:
     # Anything else is not of ours, and an answer would not be known from another's.
     if era is None or version is None or {len(era), len(version)} != {TOKEN_BYTES}:
         return Lookup(None, None)

@@ -4,19 +4,16 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.models import Model
-from api.replicas import Begin
 from api.runtime import Runtime
 from db.queries.neighbours import NEIGHBOURS, windows_from_rows
 from db.queries.scopes import EXACT_UP_TO, scope_size
 from db.queries.search import Asked, candidate_from_row, search_candidates
+from db.reading import Read
 from memory.embedding.protocol import Vectors
 from memory.errors import EmbeddingError, EmbeddingRejectedError, EmbeddingUnavailableError
 from memory.lexical.analysis import Analyser, analyser
@@ -49,8 +46,8 @@ class Search:
     settings: Effective
     model: Model
     reranker: Reranker | None
-    begin: Begin
-    """Begins a transaction where the messages are to be read."""
+    read: Read
+    """Reads where the messages are to be read."""
 
     @property
     def weights(self) -> Weights:
@@ -138,35 +135,34 @@ async def find(runtime: Runtime, search: Search, found: Found) -> list[Candidate
     most = candidate_count(request.top_k)
     terms = {} if request.mode == "semantic" else search.analyser.query_terms(found.query)
     asked = Asked(found.vector, terms)
-    async with search.begin([request.tenant_id], planned=True) as connection:
-        exact = found.vector is None or await is_exact(connection, runtime, request)
-        rows = await read(connection, search, asked, exact=exact)
-        # A filter that few messages pass leaves the index with too few: then all are compared.
-        if not exact and sum(row.semantic for row in rows) < most // 2:
-            rows = await read(connection, search, asked, exact=True)
-    return [candidate_from_row(row) for row in rows]
+    exact = found.vector is None or await is_exact(runtime, search)
+    candidates = await read(search, asked, exact=exact)
+    # A filter that few messages pass leaves the index with too few: then all are compared.
+    if not exact and sum("semantic" in each.found_by for each in candidates) < most // 2:
+        candidates = await read(search, asked, exact=True)
+    return candidates
 
 
-async def read(
-    connection: AsyncConnection, search: Search, asked: Asked, *, exact: bool
-) -> Sequence[Row[Any]]:
-    """The rows of both legs."""
+async def read(search: Search, asked: Asked, *, exact: bool) -> list[Candidate]:
+    """What both legs find."""
     request = search.request
     statement, parameters = search_candidates(
         request.scope, asked, search.model.id, candidate_count(request.top_k), exact=exact
     )
-    return (await connection.execute(statement, parameters)).all()
+    rows = await search.read([request.tenant_id], statement, parameters, planned=True)
+    return [candidate_from_row(row) for row in rows]
 
 
-async def is_exact(connection: AsyncConnection, runtime: Runtime, request: SearchRequest) -> bool:
+async def is_exact(runtime: Runtime, search: Search) -> bool:
     """Whether all vectors of the scope had better be compared with the query's."""
-    if await runtime.tenants.is_small(connection, request.tenant_id):
+    tenant_id = search.request.tenant_id
+    if await runtime.tenants.is_small(search.read, tenant_id):
         return True
-    narrowed = scope_size(request.scope)
+    narrowed = scope_size(search.request.scope)
     if narrowed is None:
         return False
-    size: int = await connection.scalar(*narrowed)
-    return size <= EXACT_UP_TO
+    ((size,),) = await search.read([tenant_id], *narrowed, planned=True)
+    return bool(size <= EXACT_UP_TO)
 
 
 async def rerank(runtime: Runtime, search: Search, reranker: Reranker, found: Found) -> None:
@@ -211,8 +207,7 @@ async def look_around(
         "reach": reach,
         "include_archived": search.request.include_archived,
     }
-    async with search.begin([search.request.tenant_id]) as connection:
-        return windows_from_rows(await connection.execute(NEIGHBOURS, parameters))
+    return windows_from_rows(await search.read([search.request.tenant_id], NEIGHBOURS, parameters))
 
 
 def dressed(search: Search, found: Found, windows: dict[UUID, list[Neighbour]]) -> list[Hit]:

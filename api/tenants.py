@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.queries.audit import INSERT_RECORD
 from db.queries.scopes import EXACT_UP_TO, TENANT_SIZE, is_small
@@ -17,6 +17,7 @@ from db.queries.tenants import (
     settings_from_row,
     settings_of,
 )
+from db.reading import Read
 from db.sessions import tenant_transaction
 from memory.remembering import remember
 from memory.settings import Settings
@@ -57,14 +58,14 @@ class Tenants:
         known = await self._read(tenant_ids)
         return {tenant_id: effective(self._settings, own) for tenant_id, own in known.items()}
 
-    async def is_small(self, connection: AsyncConnection, tenant_id: str) -> bool:
+    async def is_small(self, read: Read, tenant_id: str) -> bool:
         """Whether all vectors of a tenant had better be compared; remembered for seconds."""
         now = time.monotonic()
         if (known := self._small.get(tenant_id)) and known[0] > now:
             return known[1]
         parameters = {"tenant_id": tenant_id, "most": EXACT_UP_TO + 1}
-        row = (await connection.execute(TENANT_SIZE, parameters)).one()
-        small = is_small(row.messages, row.vectors)
+        ((messages, vectors),) = await read([tenant_id], TENANT_SIZE, parameters)
+        small = is_small(messages, vectors)
         remember(self._small, tenant_id, (now + KNOWN_SECONDS, small), KNOWN_TENANTS)
         return small
 

@@ -51,9 +51,13 @@ class Uses:
     def note(self, tenant_id: str, answers: Iterable[SearchAnswer]) -> None:
         """Count the hits of `answers`, the n-th of an answer as 1 / n of a use."""
         for answer in answers:
-            for place, message_ids in enumerate(hits_of(answer), 1):
-                for message_id in message_ids:
-                    self._add((tenant_id, message_id), 1 / place)
+            self.note_hits(tenant_id, hits_of(answer))
+
+    def note_hits(self, tenant_id: str, hits: Iterable[Iterable[UUID]]) -> None:
+        """Count the `hits` of each place of one answer: see `hits_of`."""
+        for place, message_ids in enumerate(hits, 1):
+            for message_id in message_ids:
+                self._add((tenant_id, message_id), 1 / place)
 
     async def flush(self) -> None:
         """Store what was counted so far; what fails is kept for the next time."""

@@ -1,12 +1,13 @@
 """Streaming replicas: how far they are, and transactions on one that is far enough."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from db.reading import Rows
 from db.sessions import tenant_transaction
 from memory.errors import ReplicaUnfitError
 
@@ -79,3 +80,20 @@ async def replica_transaction(
         if position.log < needed.log:
             raise ReplicaUnfitError("it is behind")
         yield connection
+
+
+async def read_on_replica(
+    engine: AsyncEngine,
+    needed: Position,
+    tenants: Iterable[str],
+    statement: TextClause,
+    parameters: Mapping[str, Any],
+    *,
+    planned: bool = False,
+) -> Rows:
+    """The rows of a statement on a replica that has come as far as `needed`: see `db.reading.Read`.
+
+    Raises `ReplicaUnfitError`.
+    """
+    async with replica_transaction(engine, needed, tenants, planned=planned) as connection:
+        return (await connection.execute(statement, parameters)).all()

@@ -61,12 +61,6 @@ IDEMPOTENT_REQUEST = text("""
 select digest, message_ids from idempotency_keys where tenant_id = :tenant_id and key = :key
 """)
 
-COUNT_MESSAGES = text("""
-/* count_messages */
-select count(*) from messages where tenant_id = :tenant_id and id = any(cast(:ids as uuid[]))
-  and (archived_at is null or :include_archived)
-""")
-
 # Across tenants: the purge.
 PURGE_IDEMPOTENCY_KEYS = text("""
 /* purge_idempotency_keys */

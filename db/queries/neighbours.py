@@ -1,11 +1,11 @@
 """The messages that stand around others in their conversations."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 
 from memory.search import Neighbour
 
@@ -37,13 +37,11 @@ order by hits.id, near.created_at, near.id
 """)
 
 
-def windows_from_rows(rows: Iterable[Row[Any]]) -> dict[UUID, list[Neighbour]]:
+def windows_from_rows(rows: Iterable[Sequence[Any]]) -> dict[UUID, list[Neighbour]]:
     """The messages around each hit, itself among them, in their order, by the hit's id."""
     windows: dict[UUID, list[Neighbour]] = defaultdict(list)
-    for row in rows:
-        windows[row.hit_id].append(
-            Neighbour(
-                message_id=row.id, role=row.role, content=row.content, created_at=row.created_at
-            )
+    for hit_id, message_id, role, content, created_at in rows:
+        windows[hit_id].append(
+            Neighbour(message_id=message_id, role=role, content=content, created_at=created_at)
         )
     return windows

@@ -1,10 +1,11 @@
 """The messages that a search may answer with, found by their vectors and by their words."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pgvector import HalfVector
-from sqlalchemy import Row, TextClause, text
+from sqlalchemy import TextClause, text
 
 from db.queries.scopes import filters_of
 from memory.embedding.protocol import Vectors
@@ -19,6 +20,22 @@ VECTORS_PER_MESSAGE = 1.2
 # The rarer terms of a query fetch messages while they stand in so many together; the others only
 # add to the scores of what is fetched.
 LEXICAL_BUDGET = 500
+LEGS: tuple[Leg, ...] = ("semantic", "lexical")
+
+# How many there are of the messages that each of several answers shows, by the answer's number.
+MESSAGES_THERE = text("""
+/* messages_there */
+select asked.number, count(*)
+from unnest(cast(:numbers as int[]), cast(:tenant_ids as text[]), cast(:ids as uuid[]),
+  cast(:archived as boolean[])) as asked (number, tenant_id, id, archived)
+cross join lateral (
+  select from messages
+  where messages.tenant_id = asked.tenant_id and messages.id = asked.id
+    and (messages.archived_at is null or asked.archived)
+  offset 0
+) as messages
+group by asked.number
+""")
 
 
 class Asked(NamedTuple):
@@ -66,11 +83,21 @@ def search_candidates(
     return statement, parameters
 
 
-def candidate_from_row(row: Row[Any]) -> Candidate:
+def candidate_from_row(row: Sequence[Any]) -> Candidate:
     """The candidate of a row of `search_candidates`."""
-    values = dict(row._mapping)
-    legs: tuple[Leg, ...] = ("semantic", "lexical")
-    return Candidate(**values | {"found_by": [leg for leg in legs if values.pop(leg)]})
+    return Candidate(
+        message_id=row[0],
+        conversation_id=row[1],
+        role=row[2],
+        content=row[3],
+        metadata=row[4],
+        importance=row[5],
+        created_at=row[6],
+        similarity=row[7],
+        bm25=row[8],
+        rarest=row[9],
+        found_by=[leg for leg, found in zip(LEGS, row[10:], strict=True) if found],
+    )
 
 
 @lru_cache(500)

@@ -16,10 +16,11 @@ from sqlalchemy import Connection, TextClause, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.metrics import Metrics
-from api.replicas import Begin, Reached, Replicas
+from api.replicas import Reached, Replicas
 from cli.postgres import EmbeddedPostgres
 from cli.valkey import EmbeddedValkey
 from db.engine import replica_engines, side_engine
+from db.reading import Read
 from db.replicas import replica_transaction
 from db.sessions import tenant_transaction
 from memory.errors import ReplicaUnfitError
@@ -338,12 +339,12 @@ async def level(replicas: Replicas, version: bytes = V1) -> None:
         await look(replicas)
 
 
-def reads(statement: TextClause, tenant_id: str = "acme") -> Callable[[Begin], Awaitable[str]]:
+def reads(statement: TextClause, tenant_id: str = "acme") -> Callable[[Read], Awaitable[str]]:
     """Asks for the first value of `statement`, as text."""
 
-    async def ask(begin: Begin) -> str:
-        async with begin([tenant_id]) as connection:
-            return str(await connection.scalar(statement))
+    async def ask(read: Read) -> str:
+        ((found,),) = await read([tenant_id], statement, {})
+        return str(found)
 
     return ask
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 
 from api.app import create_app
 from api.door import PUBLIC
+from api.plain_searches import PlainSearches
 from memory.keys import digest_of, name_of
 from memory.settings import Settings
 from tests.api.isolation.attacking import Attacker
@@ -36,7 +37,9 @@ SAID = {
 
 def routes(settings: Settings) -> Iterator[tuple[Place, dict[str, Any]]]:
     """Each route of the application, with what its handler says of access."""
-    app = create_app(settings)._app
+    plain = create_app(settings)._app
+    assert isinstance(plain, PlainSearches)
+    app = plain.framework
     assert isinstance(app, Litestar)
     for route in app.routes:
         assert isinstance(route, HTTPRoute), route.path

@@ -56,7 +56,7 @@ BY_WORKERS = {
 TELLS_NOTHING = {
     "count_due": "a number of messages",
     "count_failed_of_tenant": "whether there are many",
-    "count_messages": "whether a kept answer still holds",
+    "messages_there": "whether kept answers still hold",
     "window_end": "where a slice ends",
     "scope_size": "chooses how the database searches",
     "tenant_size": "chooses how the database searches",
