@@ -16,11 +16,16 @@ from db.sessions import bound_to
 from memory.errors import ForeignTenantError
 from memory.settings import Settings
 from tests.db.rows import add_message
+from tests.processes import wait_until
 
 SEEN = text("/* seen */ select tenant_id from messages order by tenant_id")
 PLANS = text("/* plans */ select current_setting('plan_cache_mode'), pg_backend_pid()")
 WRONG = text("/* wrong */ select 1 / cast(:zero as int)")
 SLOW = text("/* slow */ select pg_sleep(30)")
+SLEEPING = text("""
+select count(*) from pg_stat_activity where state = 'active' and query like '/* slow */%'
+  and datname = current_database()
+""")
 
 
 @pytest.fixture
@@ -68,10 +73,15 @@ async def test_a_connection_that_was_cut_is_opened_anew(reads: Reads, owner: Con
     assert before != after
 
 
-async def test_who_is_cut_off_leaves_a_whole_connection(reads: Reads) -> None:
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.2):
-            await reads.read(["acme"], SLOW, {})
+async def test_who_is_cut_off_ends_the_statement_and_leaves_a_whole_connection(
+    reads: Reads, owner: Connection
+) -> None:
+    slow = asyncio.create_task(reads.read(["acme"], SLOW, {}))
+    await asyncio.to_thread(wait_until, lambda: owner.scalar(SLEEPING) == 1, "it is at work")
+    slow.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await slow
+    await asyncio.to_thread(wait_until, lambda: owner.scalar(SLEEPING) == 0, "it has ended", 10)
     assert await reads.read(["acme"], SEEN, {}) == []
 
 
