@@ -74,7 +74,7 @@ def _options(settings: Settings, role: Role, size: int, **more: str) -> dict[str
         "statement_timeout": STATEMENT_TIMEOUT_MS[role],
         "idle_in_transaction_session_timeout": 60_000,
         "hnsw.iterative_scan": "relaxed_order",
-        "hnsw.ef_search": 200,
+        "hnsw.ef_search": 400,
         # To compile a statement takes longer than any of ours.
         "jit": "off",
         "timezone": "UTC",
