@@ -39,6 +39,11 @@ def with_others(parameters: Any, others: dict[Any, Any]) -> Any:
         return {name: with_others(value, others) for name, value in parameters.items()}
     if isinstance(parameters, list):
         return [with_others(value, others) for value in parameters]
+    if isinstance(parameters, str) and parameters.startswith("{"):
+        # An array in PostgreSQL's own writing.
+        for own, other in others.items():
+            parameters = parameters.replace(f'"{own}"', f'"{other}"')
+        return parameters
     return others.get(parameters, parameters)
 
 
