@@ -96,12 +96,9 @@ class Runtime:
             Publisher(settings, metrics.publish_dropped.inc) if settings.async_embeddings else None
         )
         self.upkeep = None if settings.async_embeddings else Upkeep(self.backstage)
+        timeouts = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
         self.redis: Redis | None = (
-            async_redis_client(
-                settings.redis_url,
-                socket_timeout=REDIS_SECONDS,
-                socket_connect_timeout=REDIS_SECONDS,
-            )
+            async_redis_client(settings.redis_url, **timeouts)
             if settings.async_embeddings
             else None
         )

@@ -77,8 +77,10 @@ class SearchAnswers:
         """Keep `answer`, computed after `get` gave `version`, for 60 s at most."""
         if self._cache is not None and version is not None:
             key = _answer_key(tenant_id, question)
-            if await self._cache.put(key, version + answer, ANSWER_SECONDS):
-                self._note(question, there=True)
+            # First, for who asks next may come before Redis has answered.
+            self._note(question, there=True)
+            if not await self._cache.put(key, version + answer, ANSWER_SECONDS):
+                self._note(question, there=False)
 
     async def changed(self, tenants: Iterable[str]) -> None:
         """Forget the answers of `tenants`. Tell it after the commit of what changed them.
