@@ -32,7 +32,7 @@ from api.metrics import Metrics
 from api.metrics_page import metrics_handler
 from api.openapi import docs_asset, openapi_config
 from api.parameters import Parameters
-from api.plain_searches import PlainSearches
+from api.plain import Plain
 from api.runtime import Runtime
 from api.tracing import traces
 from memory.settings import Settings, load_settings
@@ -110,7 +110,7 @@ def create_app(settings: Settings | None = None, *, patient: bool = False) -> Ga
     )
     parameters.learn(app)
     entrance = Entrance(settings, runtime.door, runtime.limiter)
-    plain = PlainSearches(app, runtime)
+    plain = Plain(app, runtime)
     return Gate(
         plain, settings, metrics, entrance, runtime.failures, runtime.watch.end, runtime.turn_away
     )

@@ -112,11 +112,8 @@ def read_id(field: str, text: str) -> UUID:
         raise InvalidFieldError(field, "is not a UUID") from None
 
 
-def read_idempotency_key(
-    request: Request[Any, Any, Any], messages: Sequence[NewMessage]
-) -> str | None:
-    """The Idempotency-Key of `request`, None without one; raises a 400 for an unusable one."""
-    key: str | None = request.headers.get("idempotency-key")
+def read_idempotency_key(key: str | None, messages: Sequence[NewMessage]) -> str | None:
+    """The Idempotency-Key of a request, None without one; raises a 400 for an unusable one."""
     if key is None:
         return None
     if not re.fullmatch(r"[\x21-\x7e]{1,255}", key):

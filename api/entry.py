@@ -73,14 +73,12 @@ async def enter(request: HttpRequest, runtime: Runtime, *tenants: str) -> None:
     await count(request.scope, runtime, dict.fromkeys(tenants, 0))
 
 
-async def enter_to_store(
-    request: HttpRequest, runtime: Runtime, messages: Sequence[NewMessage]
-) -> None:
+async def enter_to_store(scope: Scope, runtime: Runtime, messages: Sequence[NewMessage]) -> None:
     """As `enter`, to the tenants of `messages`, each of which counts against its tenant's limit."""
     stored: dict[str, int] = {}
     for message in messages:
         stored[message.tenant_id] = stored.get(message.tenant_id, 0) + 1
-    await count(request.scope, runtime, stored)
+    await count(scope, runtime, stored)
 
 
 async def count(scope: Scope, runtime: Runtime, tenants: Mapping[str, int]) -> None:

@@ -1,13 +1,14 @@
 """`/v1/messages`: storing messages and reading one."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from litestar import Request, Response, Router, get, post
 from litestar.params import PathParameter, QueryParameter, RawBody
+from litestar.types import Scope
 
 from api.bodies import check_json, read_batch, read_id, read_idempotency_key, read_message
 from api.entry import READ, WRITE, enter, enter_to_store
@@ -39,6 +40,7 @@ from memory.messages import (
 )
 from tasks.metrics import timed
 
+PATH = "/v1/messages"
 HttpRequest = Request[Any, Any, Any]
 Answer = TypeVar("Answer")
 MessageId = Annotated[str, PathParameter(description="The message's id, a UUID.")]
@@ -47,14 +49,14 @@ TenantOfMessage = Annotated[
 ]
 
 
-@post("/v1/messages", operation_class=documented_body(NewMessage), status_code=202, opt=WRITE)
+@post(PATH, operation_class=documented_body(NewMessage), status_code=202, opt=WRITE)
 async def create_message(
     request: HttpRequest, runtime: NamedRuntime, body: RawBody
 ) -> Response[Message]:
     """Store a message. 202 means that it is durable; its vector follows."""
     check_json(request)
     new = read_message(body, runtime.settings.content_max_chars)
-    stored = await store(request, runtime, [new])
+    stored = await store(request.scope, runtime, [new], request.headers.get("idempotency-key"))
     return answer(runtime, stored, stored.messages[0])
 
 
@@ -68,7 +70,7 @@ async def create_messages(
     check_json(request)
     most = runtime.settings.content_max_chars
     new, errors = await runtime.reader.decode(read_batch, body, most)
-    stored = await store(request, runtime, new)
+    stored = await store(request.scope, runtime, new, request.headers.get("idempotency-key"))
     rejected = [
         RowError(index=error.index or 0, field=error.field, message=error.message)
         for error in errors
@@ -127,10 +129,12 @@ async def tenant_of(runtime: Runtime, message_id: UUID) -> str | None:
     return found
 
 
-async def store(request: HttpRequest, runtime: Runtime, new: Sequence[NewMessage]) -> Stored:
+async def store(
+    scope: Scope, runtime: Runtime, new: Sequence[NewMessage], idempotency_key: str | None
+) -> Stored:
     """Commit `new` as one, then have what is pending embedded."""
-    key = read_idempotency_key(request, new)
-    await enter_to_store(request, runtime, new)
+    key = read_idempotency_key(idempotency_key, new)
+    await enter_to_store(scope, runtime, new)
     inline = not runtime.settings.async_embeddings
     now = datetime.now(UTC)
     settings = await runtime.tenants.all_effective({each.tenant_id for each in new})
@@ -159,14 +163,19 @@ async def store(request: HttpRequest, runtime: Runtime, new: Sequence[NewMessage
             seconds = (datetime.now(UTC) - now).total_seconds()
             runtime.metrics.work.note_embedded([seconds] * len(new))
         await runtime.answers.changed(analysers)
-        if runtime.upkeep:
-            runtime.upkeep.note(analysers, len(new))
-            if is_pending(stored):
-                runtime.upkeep.wake()
-    if runtime.publisher and not stored.replayed:
-        pairs = [(message.tenant_id, message.id) for message in stored.messages]
-        runtime.publisher.publish(pairs, request.scope["request_id"])  # type: ignore[typeddict-item]
+        set_about(scope, runtime, stored, analysers)
     return stored
+
+
+def set_about(scope: Scope, runtime: Runtime, stored: Stored, tenants: Collection[str]) -> None:
+    """Have what is pending embedded, by the workers or by this process."""
+    if runtime.upkeep:
+        runtime.upkeep.note(tenants, len(stored.messages))
+        if is_pending(stored):
+            runtime.upkeep.wake()
+    if runtime.publisher:
+        pairs = [(message.tenant_id, message.id) for message in stored.messages]
+        runtime.publisher.publish(pairs, scope["request_id"])  # type: ignore[typeddict-item]
 
 
 async def embedded(runtime: Runtime, new: Sequence[NewMessage]) -> tuple[int, list[Vectors]]:
@@ -183,10 +192,16 @@ def is_pending(stored: Stored) -> bool:
 
 
 def answer(runtime: Runtime, stored: Stored, content: Answer) -> Response[Answer]:
+    """What is answered to who has posted `stored`."""
+    status, headers = outcome_of(runtime, stored)
+    return Response(content, status_code=status, headers=headers)
+
+
+def outcome_of(runtime: Runtime, stored: Stored) -> tuple[int, dict[str, str]]:
     """202 while vectors are still to come, 200 when they are stored with the message."""
     headers = {"Idempotency-Replayed": "true"} if stored.replayed else {}
     status = 202 if runtime.settings.async_embeddings or is_pending(stored) else 200
-    return Response(content, status_code=status, headers=headers)
+    return status, headers
 
 
 def messages_router(batch_max_bytes: int) -> Router:

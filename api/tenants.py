@@ -1,5 +1,6 @@
 """What holds for each tenant, as this process knows it."""
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Collection
@@ -43,6 +44,7 @@ class Tenants:
         self._engine = engine
         self._settings = settings
         self._known: OrderedDict[str, tuple[float, TenantSettings]] = OrderedDict()
+        self._turn = asyncio.Lock()
         self._small: OrderedDict[str, tuple[float, bool]] = OrderedDict()
 
     async def own(self, tenant_id: str) -> TenantSettings:
@@ -94,19 +96,30 @@ class Tenants:
         self._known.pop(tenant_id, None)
 
     async def _read(self, tenant_ids: Collection[str]) -> dict[str, TenantSettings]:
+        found = self._recall(tenant_ids)
+        if len(found) < len(tenant_ids):
+            # One at a time: when what is known of a busy tenant is old, all who come would ask.
+            async with self._turn:
+                found = self._recall(tenant_ids)
+                unknown = [tenant_id for tenant_id in set(tenant_ids) if tenant_id not in found]
+                if unknown:
+                    found |= await self._ask(unknown)
+        return found
+
+    def _recall(self, tenant_ids: Collection[str]) -> dict[str, TenantSettings]:
         now = time.monotonic()
-        found = {
+        return {
             tenant_id: known[1]
             for tenant_id in tenant_ids
             if (known := self._known.get(tenant_id)) and known[0] > now
         }
-        unknown = [tenant_id for tenant_id in set(tenant_ids) if tenant_id not in found]
-        if unknown:
-            async with tenant_transaction(self._engine, unknown) as connection:
-                rows = await connection.execute(settings_of(unknown))
-                stored = {row.tenant_id: settings_from_row(row) for row in rows}
-            for tenant_id in unknown:
-                found[tenant_id] = stored.get(tenant_id, TenantSettings())
-                noted = (now + KNOWN_SECONDS, found[tenant_id])
-                remember(self._known, tenant_id, noted, KNOWN_TENANTS)
+
+    async def _ask(self, tenant_ids: list[str]) -> dict[str, TenantSettings]:
+        now = time.monotonic()
+        async with tenant_transaction(self._engine, tenant_ids) as connection:
+            rows = await connection.execute(settings_of(tenant_ids))
+            stored = {row.tenant_id: settings_from_row(row) for row in rows}
+        found = {tenant_id: stored.get(tenant_id, TenantSettings()) for tenant_id in tenant_ids}
+        for tenant_id, own in found.items():
+            remember(self._known, tenant_id, (now + KNOWN_SECONDS, own), KNOWN_TENANTS)
         return found

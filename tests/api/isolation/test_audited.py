@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 
 from api.app import create_app
 from api.door import PUBLIC
-from api.plain_searches import PlainSearches
+from api.plain import Plain
 from memory.keys import digest_of, name_of
 from memory.settings import Settings
 from tests.api.isolation.attacking import Attacker
@@ -38,7 +38,7 @@ SAID = {
 def routes(settings: Settings) -> Iterator[tuple[Place, dict[str, Any]]]:
     """Each route of the application, with what its handler says of access."""
     plain = create_app(settings)._app
-    assert isinstance(plain, PlainSearches)
+    assert isinstance(plain, Plain)
     app = plain.framework
     assert isinstance(app, Litestar)
     for route in app.routes:
