@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 import pytest
 
@@ -173,6 +173,25 @@ async def test_a_change_whose_caller_is_cancelled_is_made_good(
             await telling
     assert await kept(answers, tenant) is None
     assert await kept(elsewhere, tenant) is None
+
+
+async def test_changes_that_come_together_are_told_together(
+    answers: SearchAnswers, elsewhere: SearchAnswers, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenants = [f"t{number}" for number in range(20)]
+    for each in tenants:
+        await keep(elsewhere, each)
+    told: list[int] = []
+    put_many = cache.put_many
+
+    async def noted(values: Mapping[str, bytes], ttl_seconds: int) -> bool:
+        told.append(len(values))
+        return await put_many(values, ttl_seconds)
+
+    monkeypatch.setattr(cache, "put_many", noted)
+    await asyncio.gather(*(answers.changed([each]) for each in tenants for _ in range(3)))
+    assert told == [20]
+    assert [await kept(elsewhere, each) for each in tenants] == [None] * 20
 
 
 async def test_the_next_change_makes_the_last_good(
