@@ -48,7 +48,7 @@ async def answers_of(
     """The answer to each of `queries`, in their order, each a `SearchAnswer` in JSON."""
     await count(scope, runtime, {asked.tenant_id: 0})
     search = await search_of(runtime, asked)
-    if len(queries) == 1 and runtime.answers.may_have(search.question(queries[0])):
+    if len(queries) == 1 and runtime.answers.may_have(asked.tenant_id, search.question(queries[0])):
         lookups = [await look_up(runtime, search, queries[0])]
         if kept := lookups[0][1]:
             return counted(runtime, asked.tenant_id, [kept])
@@ -125,7 +125,11 @@ async def look_up(runtime: Runtime, search: Search, query: str) -> tuple[Lookup,
     except msgspec.DecodeError:  # Of another version of the service.
         return lookup, None
     shown = Shown(tenant_id, tuple(kept.shown), search.request.include_archived)
-    there = not kept.shown or await runtime.still_there.ask(shown)
+    try:
+        there = not kept.shown or await runtime.still_there.ask(shown)
+    except TimeoutError:
+        # A new answer is read by another connection.
+        there = False
     return lookup, kept if there else None
 
 

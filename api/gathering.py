@@ -5,6 +5,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Generic, TypeVar
 
+# A connection may be silent, and the next lot waits for this one.
+SECONDS = 5.0
+
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
@@ -18,7 +21,10 @@ class Gathering(Generic[Question, Answer]):
     def __init__(
         self, answer: Callable[[Sequence[Question]], Awaitable[Sequence[Answer]]], most: int
     ) -> None:
-        """With `answer` for at most `most` questions, in their order; what it raises, all get."""
+        """With `answer` for at most `most` questions, in their order; what it raises, all get.
+
+        A lot that is not answered within five seconds raises `TimeoutError`.
+        """
         self._answer = answer
         self._most = most
         self._waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
@@ -36,6 +42,8 @@ class Gathering(Generic[Question, Answer]):
     async def _work(self) -> None:
         try:
             while self._waiting:
+                # For who has gone nobody is asked.
+                self._waiting = [each for each in self._waiting if not each[1].done()]
                 lot, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
                 await self._settle(lot)
         finally:
@@ -43,7 +51,8 @@ class Gathering(Generic[Question, Answer]):
 
     async def _settle(self, lot: Sequence[tuple[Question, asyncio.Future[Answer]]]) -> None:
         try:
-            answers = await self._answer([question for question, _ in lot])
+            async with asyncio.timeout(SECONDS):
+                answers = await self._answer([question for question, _ in lot])
         except Exception as error:
             for _, waiting in lot:
                 if not waiting.done():

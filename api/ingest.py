@@ -98,7 +98,7 @@ class Ingest:
         try:
             with storing(group):
                 async with asyncio.timeout(STORE_SECONDS):
-                    outcomes = await self._store_all(connection, group)
+                    await self._store_all(connection, group)
         except (DataError, IntegrityError) as error:
             if len(group) == 1:
                 settle(group[0], error)
@@ -108,25 +108,22 @@ class Ingest:
         except Exception as error:
             for request in group:
                 settle(request, error)
-        else:
-            for request, outcome in zip(group, outcomes, strict=True):
-                settle(request, outcome)
 
-    async def _store_all(
-        self, connection: Pipelined, group: list[Request]
-    ) -> list[Stored | Exception]:
+    async def _store_all(self, connection: Pipelined, group: list[Request]) -> None:
         if any(request.vectors for request in group):
             inserted = await self._insert_with_vectors(group)
         else:
             parameters = insert_parameters(new_rows(group))
             rows = await connection.execute(tenants_of(group), INSERT_MESSAGES, parameters)
             inserted = {id_ for (id_,) in rows}
-        return [
-            Stored([message for _, message in request.messages], replayed=False)
-            if is_among(inserted, request)
-            else await self._replay(request)
-            for request in group
-        ]
+        for request in group:
+            if is_among(inserted, request):
+                # At once, for it is durable, whatever becomes of the others.
+                messages = [message for _, message in request.messages]
+                settle(request, Stored(messages, replayed=False))
+        for request in group:
+            if not is_among(inserted, request):
+                settle(request, await self._replay(request))
 
     async def _insert_with_vectors(self, group: list[Request]) -> set[UUID]:
         """Store what comes with vectors; the ids of the messages that are new."""
@@ -143,8 +140,12 @@ class Ingest:
         return inserted
 
     async def _replay(self, request: Request) -> Stored | Exception:
-        async with tenant_transaction(self._engine, tenants_of([request])) as connection:
-            return await replay(connection, request)
+        try:
+            async with tenant_transaction(self._engine, tenants_of([request])) as connection:
+                return await replay(connection, request)
+        except Exception as error:
+            # Its own: what was stored beside it stands.
+            return error
 
 
 def storing(group: Sequence[Request]) -> tracing.Span:

@@ -62,6 +62,8 @@ POLL_SECONDS = 0.05
 STOP_SECONDS = 10
 DATABASE_AWAY = "The database does not answer now."
 REDIS_SECONDS = 0.5
+# Of their own for kept answers, for a check takes a millisecond and a search may take a second.
+CHECKS = 2
 # How often the store is asked which model is the active one.
 FOLLOW_SECONDS = 2.0
 
@@ -89,7 +91,8 @@ class Runtime:
         self.limiter = Limiter(settings.redis_url if settings.async_embeddings else "", metrics)
         self.reader = Reader()
         self.reads = Reads(self.engine)
-        self.still_there = still_there(self.reads.read)
+        self.checks = Reads(self.engine, CHECKS)
+        self.still_there = still_there(self.checks.read)
         self.ingest = Ingest(self.engine)
         self.watch = Watch(self.engine)
         self.publisher = (
@@ -238,6 +241,7 @@ class Runtime:
         if self.redis:
             await close(self.redis)
         await self.reads.aclose()
+        await self.checks.aclose()
         await self.engine.dispose()
         await self.side_engine.dispose()
         await asyncio.to_thread(self.backstage.close)

@@ -49,8 +49,8 @@ class SearchAnswers:
         self._next: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
-        # Those to which there was an answer when this process asked last, or was given one.
-        self._answered: OrderedDict[bytes, None] = OrderedDict()
+        # The keys under which an answer lay when this process asked last, or gave one.
+        self._answered: OrderedDict[str, None] = OrderedDict()
         self._looking = Gathering(self._look_up, AT_ONCE)
 
     async def get(self, tenant_id: str, question: bytes) -> Lookup:
@@ -58,18 +58,18 @@ class SearchAnswers:
         if self._cache is None:
             return Lookup(None, None)
         lookup = Lookup(None, None)
+        key = _answer_key(tenant_id, question)
         if await self._makes_good(self._cache):
-            key = _answer_key(tenant_id, question)
             lookup = await self._looking.ask((tenant_id, key))
-        self._note(question, there=lookup.answer is not None)
+        self._note(key, there=lookup.answer is not None)
         self._requests.labels(
             "search_answer", "redis" if lookup.answer is not None else "miss"
         ).inc()
         return lookup
 
-    def may_have(self, question: bytes) -> bool:
+    def may_have(self, tenant_id: str, question: bytes) -> bool:
         """Whether an answer to `question` was there when this process had last to do with it."""
-        return question in self._answered
+        return _answer_key(tenant_id, question) in self._answered
 
     async def put(
         self, tenant_id: str, version: bytes | None, question: bytes, answer: bytes
@@ -78,9 +78,9 @@ class SearchAnswers:
         if self._cache is not None and version is not None:
             key = _answer_key(tenant_id, question)
             # First, for who asks next may come before Redis has answered.
-            self._note(question, there=True)
+            self._note(key, there=True)
             if not await self._cache.put(key, version + answer, ANSWER_SECONDS):
-                self._note(question, there=False)
+                self._note(key, there=False)
 
     async def changed(self, tenants: Iterable[str]) -> None:
         """Forget the answers of `tenants`. Tell it after the commit of what changed them.
@@ -118,11 +118,11 @@ class SearchAnswers:
             self._made_good = max(self._made_good, lost)
         return self._made_good == self._lost
 
-    def _note(self, question: bytes, *, there: bool) -> None:
+    def _note(self, key: str, *, there: bool) -> None:
         if there:
-            remember(self._answered, question, None, KNOWN_QUESTIONS)
+            remember(self._answered, key, None, KNOWN_QUESTIONS)
         else:
-            self._answered.pop(question, None)
+            self._answered.pop(key, None)
 
     async def _look_up(self, asked: Sequence[Question]) -> list[Lookup]:
         """What is kept for each of `asked`, in one round trip unless a version is missing."""

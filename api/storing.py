@@ -115,7 +115,9 @@ def split_repeated(group: Sequence[Request]) -> tuple[list[Request], list[Reques
 
 
 def settle(request: Request, outcome: Stored | Exception) -> None:
-    """Give `request` its outcome; nobody may be waiting for it any more."""
+    """Give `request` its outcome, unless it has one; nobody may be waiting for it any more."""
+    if request.done.done():
+        return
     if isinstance(outcome, Stored):
         request.done.set_result(outcome)
         return

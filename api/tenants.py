@@ -1,9 +1,11 @@
 """What holds for each tenant, as this process knows it."""
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -35,6 +37,9 @@ from memory.tenants import (
 KNOWN_SECONDS = 5.0
 assert KNOWN_SECONDS < REINDEX_AFTER_SECONDS  # noqa: S101
 KNOWN_TENANTS = 10_000
+# Who asks may have met a connection that is silent: nobody waits long for another's question.
+TURN_SECONDS = 0.2
+ASK_SECONDS = 10.0
 
 
 class Tenants:
@@ -97,14 +102,29 @@ class Tenants:
 
     async def _read(self, tenant_ids: Collection[str]) -> dict[str, TenantSettings]:
         found = self._recall(tenant_ids)
-        if len(found) < len(tenant_ids):
-            # One at a time: when what is known of a busy tenant is old, all who come would ask.
-            async with self._turn:
-                found = self._recall(tenant_ids)
-                unknown = [tenant_id for tenant_id in set(tenant_ids) if tenant_id not in found]
-                if unknown:
+        if len(found) == len(tenant_ids):
+            return found
+        # One at a time: when what is known of a busy tenant is old, all who come would ask.
+        async with self._ones_turn():
+            found = self._recall(tenant_ids)
+            unknown = [tenant_id for tenant_id in set(tenant_ids) if tenant_id not in found]
+            if unknown:
+                async with asyncio.timeout(ASK_SECONDS):
                     found |= await self._ask(unknown)
         return found
+
+    @asynccontextmanager
+    async def _ones_turn(self) -> AsyncIterator[None]:
+        """The turn of one who asks, who does without it when whoever has it takes long."""
+        has_it = False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TURN_SECONDS):
+                has_it = await self._turn.acquire()
+        try:
+            yield
+        finally:
+            if has_it:
+                self._turn.release()
 
     def _recall(self, tenant_ids: Collection[str]) -> dict[str, TenantSettings]:
         now = time.monotonic()

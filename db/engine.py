@@ -14,6 +14,7 @@ AnyEngine = TypeVar("AnyEngine", Engine, AsyncEngine)
 
 CONNECT_TIMEOUT_SECONDS = 5
 POOL_TIMEOUT_SECONDS = 5
+SILENT_MS = 15_000
 SIDE_CONNECTIONS = 2
 # A statement that takes longer is ended by the server; the request has long timed out.
 STATEMENT_TIMEOUT_MS = {"memory_api": 30_000, "memory_worker": 60_000}
@@ -91,6 +92,9 @@ def _options(settings: Settings, role: Role, size: int, **more: str) -> dict[str
         "connect_args": {
             "application_name": role,
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            # A server that is gone without a word is noticed by this, and not after a quarter of an
+            # hour, as TCP has it.
+            "tcp_user_timeout": SILENT_MS,
             "options": " ".join(f"-c {name}={value}" for name, value in session.items()),
         },
     }

@@ -6,7 +6,7 @@ messages costs the API three times as much of its processor.
 
 import select
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import lru_cache
 from typing import Any, cast
 
 import psycopg
@@ -60,7 +60,7 @@ class Pipelined:
                     await connection.commit()
                 rows = await cursor.fetchall()
             except psycopg.Error as error:
-                await self._recover()
+                await self._recover(error)
                 raise DBAPIError.instance(
                     None, None, error, psycopg.Error, hide_parameters=True
                 ) from error
@@ -94,10 +94,14 @@ class Pipelined:
             await pooled.run_sync(lambda connection: connection.detach())
         return self._connection
 
-    async def _recover(self) -> None:
-        """After an error of the database the connection is as good as new, or gone."""
+    async def _recover(self, error: psycopg.Error) -> None:
+        """After an error of the data the connection is as good as new; after another it is gone.
+
+        It may be one of a server that takes no writes now, and would be so for ever.
+        """
         connection = self._connection
-        if connection and not connection.closed and not has_ended(connection):
+        of_data = isinstance(error, psycopg.DataError | psycopg.IntegrityError)
+        if connection and of_data and not connection.closed and not has_ended(connection):
             try:
                 await connection.rollback()
             except psycopg.Error:
@@ -118,7 +122,7 @@ def has_ended(connection: psycopg.AsyncConnection[Row]) -> bool:
     return bool(look.poll(0))
 
 
-@cache
+@lru_cache(1_000)
 def driver_text(statement: TextClause) -> str:
     """`statement` with its parameters as the driver writes them."""
     return str(statement.compile(dialect=PGDialect_psycopg()))  # type: ignore[no-untyped-call]

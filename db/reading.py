@@ -13,7 +13,7 @@ from db.engine import POOL_TIMEOUT_SECONDS
 from db.pipelined import Pipelined
 
 # A database is no faster with more searches at once than it has processors.
-CONNECTIONS = 8
+CONNECTIONS = 6
 
 Rows = Sequence[Sequence[Any]]
 

@@ -11,6 +11,8 @@ import migrations
 FOLDERS = [Path(migrations.__file__).parent / "versions"]
 NAMED = re.compile(r'^(revision|down_revision) = (?:"(\w+)"|None)$', re.MULTILINE)
 CONNECT_SECONDS = 5
+PATIENCE = "-c statement_timeout=5s -c lock_timeout=1s"
+SILENT_MS = 5_000
 
 HAS_SCHEMA = """
 /* has_schema */
@@ -45,7 +47,9 @@ def newest_revision() -> str:
 def is_newest(url: str) -> bool:
     """Whether the database at `url` has this version's schema; False too when it does not say."""
     try:
-        with psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
+        with psycopg.connect(
+            url, connect_timeout=CONNECT_SECONDS, options=PATIENCE, tcp_user_timeout=SILENT_MS
+        ) as connection:
             if connection.execute(HAS_SCHEMA).fetchall() != [(True,)]:
                 return False
             return connection.execute(NOTED_REVISION).fetchall() == [(newest_revision(),)]

@@ -48,8 +48,12 @@ def embed_messages(task: Task, messages: dict[str, list[str]], alone: bool = Fal
                 return outcome.told()
             most = claim_size(task.resources)
             claimed = claim(task.resources, tenant_id, left[:most], alone)
-            outcome.note(tenant_id, len(claimed), embed_claimed(task.resources, tenant_id, claimed))
-            task.resources.answers.changed(tenant_id)
+            try:
+                failure = embed_claimed(task.resources, tenant_id, claimed)
+            finally:
+                # What was written before an interrupt stays written.
+                task.resources.answers.changed(tenant_id)
+            outcome.note(tenant_id, len(claimed), failure)
             if task.resources.growth.add(tenant_id, len(claimed)):
                 send_again(task.app, "refresh_statistics", tenant_id, about=tenant_id)
             done = {message.id for message in claimed} or set(left[:most])

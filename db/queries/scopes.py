@@ -1,6 +1,7 @@
 """Which messages lie in the scope of a search, and how many they are."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -61,14 +62,18 @@ def scope_size(scope: SearchScope) -> tuple[TextClause, dict[str, Any]] | None:
     filters, parameters = filters_of(narrowed)
     if not filters:
         return None
-    statement = f"""
+    parameters |= {"tenant_id": scope.tenant_id, "most": EXACT_UP_TO + 1}
+    return _size(tuple(filters)), parameters
+
+
+@lru_cache(500)
+def _size(filters: tuple[str, ...]) -> TextClause:
+    return text(f"""
 /* scope_size */
 select count(*) from (
   select from messages where messages.tenant_id = :tenant_id and {" and ".join(filters)}
   limit :most) as counted
-"""  # noqa: S608 - our own text only; values are parameters
-    parameters |= {"tenant_id": scope.tenant_id, "most": EXACT_UP_TO + 1}
-    return text(statement), parameters
+""")  # noqa: S608 - our own text only; values are parameters
 
 
 def _filters(scope: SearchScope) -> Iterator[tuple[str, dict[str, Any]]]:

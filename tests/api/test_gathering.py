@@ -97,3 +97,17 @@ async def test_a_lot_is_asked_in_nobodys_name(
     oracle.may_answer.release()
     assert await gathering.ask(1) == 2
     assert oracle.bound == [None]
+
+
+async def test_a_lot_that_gets_no_answer_holds_up_no_other(
+    oracle: Oracle, gathering: Gathering[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.gathering.SECONDS", 0.05)
+    (silent,) = await asked(gathering, 1)
+    gone, staying = await asked(gathering, 2, 3)
+    gone.cancel()
+    with pytest.raises(TimeoutError):
+        await silent
+    oracle.may_answer.release()
+    assert await staying == 6
+    assert oracle.lots == [[1], [3]]

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.ingest import GROUP_MESSAGES, Ingest
-from api.storing import Request
+from api.storing import Key, Request
 from db.engine import api_engine
 from db.pipelined import Pipelined
 from memory.lexical.analysis import analyser
@@ -126,6 +127,24 @@ async def test_a_request_is_stored_whole_or_not_at_all(
     await store_all(Ingest(engine), [mixed, asked("other")])
     assert mixed.done.exception() is not None
     assert owner.scalars(CONTENTS).all() == ["other"]
+
+
+async def test_a_replay_that_fails_fails_alone(
+    engine: AsyncEngine, owner: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = asked("once")
+    keyed = [replace(each, key=Key("k", b"d" * 32)) for each in (first, asked("once"))]
+    await store_all(Ingest(engine), keyed[:1])
+
+    async def fail(*_: Any) -> Any:
+        raise ConnectionError
+
+    monkeypatch.setattr("api.ingest.replay", fail)
+    group = [asked("before"), keyed[1], asked("after")]
+    await store_all(Ingest(engine), group)
+    assert isinstance(group[1].done.exception(), ConnectionError)
+    assert [not each.done.result().replayed for each in (group[0], group[2])] == [True, True]
+    assert owner.scalars(CONTENTS).all() == ["after", "before", "once"]
 
 
 async def test_a_caller_that_goes_away_cancels_nothing(

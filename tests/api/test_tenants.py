@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -37,6 +38,27 @@ async def test_many_who_want_the_same_are_one_question(
     assert asked == [["acme"]]
     await asyncio.gather(*(known.all_effective({"acme", "globex"}) for _ in range(30)))
     assert asked == [["acme"], ["globex"]]
+
+
+async def test_nobody_waits_long_for_anothers_question(
+    engine: AsyncEngine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transaction = tenants.tenant_transaction
+    never = asyncio.Event()
+
+    @asynccontextmanager
+    async def silent(*_: Any, **__: Any) -> AsyncIterator[Any]:
+        monkeypatch.setattr(tenants, "tenant_transaction", transaction)
+        await never.wait()
+        yield
+
+    monkeypatch.setattr(tenants, "tenant_transaction", silent)
+    known = Tenants(engine, settings)
+    held = asyncio.create_task(known.own("acme"))
+    await asyncio.sleep(0)
+    assert await known.own("globex")
+    assert not held.done()
+    held.cancel()
 
 
 async def test_a_failure_is_each_ones_own_and_the_next_asks_again(
