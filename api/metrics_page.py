@@ -84,6 +84,9 @@ class Parts(Collector):
             pool = cast("QueuePool", engine.pool)
             use.add_metric([name], pool.checkedout())
             most.add_metric([name], pool.size() + pool._max_overflow)
+        for name, reads in (("searches", self._runtime.reads), ("checks", self._runtime.checks)):
+            use.add_metric([name], reads.in_use)
+            most.add_metric([name], reads.most)
         yield use
         yield most
         yield from replica_gauges(replicas)

@@ -40,6 +40,8 @@ class Reads:
 
     def __init__(self, engine: AsyncEngine, connections: int = CONNECTIONS) -> None:
         self._engine = engine
+        self.in_use = 0
+        self.most = connections
         self._places = asyncio.Semaphore(connections)
         # The one used last is the first to be used again.
         self._idle: list[Pipelined] = []
@@ -64,9 +66,11 @@ class Reads:
         except TimeoutError:
             raise PoolTimeoutError(f"no connection within {POOL_TIMEOUT_SECONDS} s") from None
         connection = self._idle.pop() if self._idle else Pipelined(self._engine)
+        self.in_use += 1
         try:
             yield connection
         finally:
+            self.in_use -= 1
             self._idle.append(connection)
             self._places.release()
 

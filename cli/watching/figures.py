@@ -39,6 +39,7 @@ REMEMBERED_SECONDS = 900.0
 UNSEEN = ("/metrics", "/v1/admin/live", "/v1/admin/health", "/v1/admin/readiness")
 LEGS = ("embed", "find", "rerank", "dress")
 IN_USE, MOST = "database_connections_in_use", "database_connections_max"
+POOLS = ("requests", "searches")
 MEMORY = ("process_resident_memory_bytes", "worker_pool_memory_bytes")
 REQUESTS, REQUEST_SECONDS = "http_requests_total", "http_request_duration_seconds"
 
@@ -235,7 +236,13 @@ def gauges_of(answers: Sequence[Answer], part: Part) -> list[Counts]:
 
 
 def pools(answers: Sequence[Answer]) -> Iterator[tuple[str, tuple[float, float]]]:
-    """The connections of requests, in use and at most, by API process."""
+    """The fuller of what requests and searches have of connections, in use and at most, by API."""
     for answer in answers:
-        if answer.page and (most := highest([answer.page.gauges], MOST, pool="requests")):
-            yield answer.address.url, (total(answer.page.gauges, IN_USE, pool="requests"), most)
+        gauges = [answer.page.gauges] if answer.page else []
+        found = [
+            (total(gauges[0], IN_USE, pool=pool), most)
+            for pool in POOLS
+            if (most := highest(gauges, MOST, pool=pool))
+        ]
+        if found:
+            yield answer.address.url, max(found, key=lambda pool: pool[0] / pool[1])

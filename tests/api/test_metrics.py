@@ -109,7 +109,7 @@ def test_the_parts_show_how_they_are(settings: Settings, valkey: EmbeddedValkey)
             assert (found["database_up"], found["redis_up"]) == (1, 1)
             assert found['queue_tasks{queue="embeddings"}'] == 0
             assert found['database_connections_max{pool="requests"}'] == 13
-            assert found['database_connections_in_use{pool="requests"}'] == 0
+            assert found['database_connections_in_use{pool="searches"}'] == 0
             assert found["http_requests_in_flight"] == 0
             for _ in range(3):
                 api.post("/v1/messages", json=message())

@@ -6,9 +6,11 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from api.runtime import STOP_SECONDS
+from api.ingest import WRITERS
+from api.runtime import CHECKS, STOP_SECONDS
 from cli.main import main
 from db.engine import SIDE_CONNECTIONS
+from db.reading import CONNECTIONS
 from memory.settings import SECRETS, Settings, unknown_settings, variable
 from tasks.configuration import TASK_SECONDS
 from tests.api.issuing import closed
@@ -171,6 +173,7 @@ def test_the_queues_are_served() -> None:
 def test_connections_add_up_to_what_is_written() -> None:
     settings = workload("api").settings
     of_api = settings.database_pool_size + settings.database_max_overflow + SIDE_CONNECTIONS
+    of_api += WRITERS + CONNECTIONS + CHECKS
     of_worker = 2 + settings.database_max_overflow
     workers = (
         autoscaler("worker-embeddings")["maxReplicas"]

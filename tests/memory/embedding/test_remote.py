@@ -14,7 +14,7 @@ from memory.errors import (
     EmbeddingSetupError,
     EmbeddingUnavailableError,
 )
-from tests.memory.embedding.conftest import BRIEF, HASTE, KEY, Remote
+from tests.memory.embedding.conftest import HASTE, KEY, Remote
 from tests.memory.embedding.fake_api import DIMENSIONS, Answer, FakeApi, vectors_of
 from tests.memory.embedding.quotations import FORMS, TEXT, WORDS, quoted_in, quoting
 
@@ -78,7 +78,8 @@ def test_a_wait_longer_than_the_budget_ends_the_tries_at_once(api: FakeApi, remo
 def test_a_provider_that_stays_broken_is_given_up_within_the_budget(
     api: FakeApi, make_remote: Callable[..., Remote]
 ) -> None:
-    remote = make_remote(patience=BRIEF, caution=Caution(failures=10_000))
+    patience = Patience(budget=2.0, timeout=30, first_wait=0.001)
+    remote = make_remote(patience=patience, caution=Caution(failures=10_000))
     api.answers = [Answer(503)] * 10_000
     began = time.monotonic()
     with pytest.raises(EmbeddingUnavailableError, match="503"):
