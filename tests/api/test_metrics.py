@@ -109,7 +109,7 @@ def test_the_parts_show_how_they_are(settings: Settings, valkey: EmbeddedValkey)
             assert (found["database_up"], found["redis_up"]) == (1, 1)
             assert found['queue_tasks{queue="embeddings"}'] == 0
             assert found['database_connections_max{pool="requests"}'] == 13
-            assert found['database_connections_in_use{pool="searches"}'] == 0
+            assert found['database_connections_in_use{pool="requests"}'] == 0
             assert found["http_requests_in_flight"] == 0
             for _ in range(3):
                 api.post("/v1/messages", json=message())
@@ -135,7 +135,7 @@ def test_connections_and_requests_at_work_are_shown(settings: Settings, owner: C
                 callers.submit(api.get, "/v1/memory/search", params=asked) for _ in range(4)
             ]
             wait_until(
-                lambda: counts(api)['database_connections_in_use{pool="requests"}'] == 4,
+                lambda: counts(api)['database_connections_in_use{pool="searches"}'] == 4,
                 "four connections wait for the table",
             )
             assert counts(api)["http_requests_in_flight"] == 4

@@ -172,7 +172,9 @@ def test_connections_are_used_up_and_all_is_slow(stack: Stack, watch: Prometheus
     stack.some_requests(1)
     wait_until(lambda: watch.value(SEARCHED), "a counter that is born at 1 has never risen")
     stack.some_requests(24)
-    with stack.locked(12) as callers:
+    with stack.locked(4) as callers:
+        for _ in range(2):
+            callers.submit(stack.client.get, "/v1/messages", params={"tenant_id": "acme"})
         for number in range(6):
             callers.submit(stack.say, f"text {number}")
             callers.submit(stack.ask, f"text {number}")
