@@ -21,6 +21,11 @@ from db.tracing import traced_statement
 
 Row = tuple[Any, ...]
 
+# A connection keeps a plan by which PostgreSQL checks references, made for the tables as they were.
+# Of a store that was empty then, each check reads all that its tenant has by now, until the table
+# is analysed. So it is opened anew after so many statements, and again after twice as many.
+FIRST_RENEWAL = 8
+
 READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 
 
@@ -32,6 +37,8 @@ class Pipelined:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._executed = 0
+        self._renewed_at = FIRST_RENEWAL
         self._connection: psycopg.AsyncConnection[Row] | None = None
 
     async def execute(
@@ -84,7 +91,10 @@ class Pipelined:
             await connection.close()
 
     async def _open(self) -> psycopg.AsyncConnection[Row]:
-        if self._connection and not has_ended(self._connection):
+        self._executed += 1
+        if self._executed > self._renewed_at:
+            self._renewed_at *= 2
+        elif self._connection and not has_ended(self._connection):
             return self._connection
         await self.aclose()
         async with self._engine.connect() as pooled:

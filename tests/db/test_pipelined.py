@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 from sqlalchemy import Connection, text
@@ -9,11 +10,12 @@ from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import api_engine
-from db.pipelined import Pipelined
+from db.pipelined import Pipelined, has_ended
 from db.sessions import bound_to
 from memory.errors import ForeignTenantError
 from memory.settings import Settings
 from tests.db.rows import add_message
+from tests.processes import wait_until
 
 CONTENTS = text("/* contents */ select content from messages")
 NUMBER = text("/* number */ select cast(:text as integer)")
@@ -63,6 +65,9 @@ async def test_a_connection_that_was_ended_is_opened_anew(
     for _ in range(3):
         ((pid,),) = await pipelined.execute(["acme"], OWN_PROCESS, {})
         owner.execute(END, {"pid": pid})
+        connection = pipelined._connection
+        assert connection is not None
+        wait_until(partial(has_ended, connection), "its end is seen")
     ((now,),) = await pipelined.execute(["acme"], OWN_PROCESS, {})
     assert now != pid
 
@@ -83,3 +88,9 @@ async def test_one_that_ends_in_the_middle_fails_and_the_next_does_not(
 async def test_it_takes_no_place_of_the_pool(pipelined: Pipelined, engine: AsyncEngine) -> None:
     await pipelined.execute(["acme"], NUMBER, {"text": "7"})
     assert "Current Checked out connections: 0" in engine.pool.status()
+
+
+async def test_it_is_opened_anew_while_the_store_grows(pipelined: Pipelined) -> None:
+    pids = [(await pipelined.execute(["acme"], OWN_PROCESS, {}))[0][0] for _ in range(40)]
+    places = [place for place in range(1, 40) if pids[place] != pids[place - 1]]
+    assert places == [8, 16, 32]
