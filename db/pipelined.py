@@ -64,7 +64,6 @@ class Pipelined:
                 async with connection.pipeline():
                     await self._send(connection, naming, named)
                     cursor = await self._send(connection, driver_text(statement), parameters)
-                    await connection.commit()
                 rows = await cursor.fetchall()
             except psycopg.Error as error:
                 await self._recover(error)
@@ -102,6 +101,9 @@ class Pipelined:
             self._connection = cast("psycopg.AsyncConnection[Row]", raw.driver_connection)
             # Its place in the pool is free again, for another.
             await pooled.run_sync(lambda connection: connection.detach())
+        # What is sent between two syncs is one transaction, without a word of it. Begin and commit
+        # would each cost a round trip, and commit would wait for ever beside what is not sent yet.
+        await self._connection.set_autocommit(True)
         return self._connection
 
     async def _recover(self, error: psycopg.Error) -> None:
@@ -109,14 +111,8 @@ class Pipelined:
 
         It may be one of a server that takes no writes now, and would be so for ever.
         """
-        connection = self._connection
         of_data = isinstance(error, psycopg.DataError | psycopg.IntegrityError)
-        if connection and of_data and not connection.closed and not has_ended(connection):
-            try:
-                await connection.rollback()
-            except psycopg.Error:
-                await self.aclose()
-        else:
+        if not of_data or not self._connection or has_ended(self._connection):
             await self.aclose()
 
 

@@ -21,7 +21,9 @@ LOCK_TIMEOUT = "1s"
 STATEMENT_TIMEOUT = "60s"
 
 SERVED = "serves versions of schema {revision} or later"
-SERVED_NOTE = text("select obj_description(to_regclass('alembic_version'), 'pg_class')")
+SERVED_NOTE = text(
+    "/* served_revision */ select obj_description(to_regclass('alembic_version'), 'pg_class')"
+)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from tests.processes import wait_until
 
 CONTENTS = text("/* contents */ select content from messages")
 NUMBER = text("/* number */ select cast(:text as integer)")
+LENGTH = text("/* length */ select length(:text)")
 OWN_PROCESS = text("/* own_process */ select pg_backend_pid()")
 WAIT = text("/* wait */ select pg_sleep(60)")
 WAITS = text("select wait_event = 'PgSleep' from pg_stat_activity where pid = :pid")
@@ -57,6 +58,20 @@ async def test_after_an_error_it_goes_on(pipelined: Pipelined) -> None:
     with pytest.raises(DataError):
         await pipelined.execute(["acme"], NUMBER, {"text": "none"})
     assert await pipelined.execute(["acme"], NUMBER, {"text": "7"}) == [(7,)]
+
+
+async def test_after_an_error_the_connection_is_the_same(pipelined: Pipelined) -> None:
+    before = await pipelined.execute([], OWN_PROCESS, {})
+    with pytest.raises(DataError):
+        await pipelined.execute(["acme"], NUMBER, {"text": "none"})
+    assert await pipelined.execute([], OWN_PROCESS, {}) == before
+
+
+async def test_more_than_a_socket_takes_at_once(pipelined: Pipelined) -> None:
+    for length in (20_000_000, 1, 30_000_000):
+        async with asyncio.timeout(20):
+            rows = await pipelined.execute(["acme"], LENGTH, {"text": "x" * length})
+        assert rows == [(length,)]
 
 
 async def test_a_connection_that_was_ended_is_opened_anew(

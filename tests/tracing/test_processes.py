@@ -78,7 +78,7 @@ def test_off_means_that_nothing_is_done() -> None:
 @pytest.fixture
 def process(settings: Settings, tmp_path: Path) -> Iterator[ProcessContainer]:
     """The API as a process, which writes its log as an operator sees it."""
-    given = {**environment(settings), "MEMORY_API_PORT": free_port()}
+    given = {**environment(settings), "MEMORY_API_PORT": str(free_port())}
     command = [sys.executable, "-m", "cli.main", "api"]
     container = ProcessContainer("api", command, given, tmp_path / "api.log")
     container.url = f"http://127.0.0.1:{given['MEMORY_API_PORT']}"  # type: ignore[attr-defined]
