@@ -66,10 +66,8 @@ def _traced(engine: AnyEngine, settings: Settings) -> AnyEngine:
     return engine
 
 
-def _options(settings: Settings, role: Role, size: int, **more: str) -> dict[str, Any]:
-    # SQLAlchemy's own switch would print each once more, past the form of our logs.
-    level = logging.INFO if settings.sql_echo else logging.WARNING
-    logging.getLogger("sqlalchemy.engine").setLevel(level)
+def session_options(role: Role, **more: str) -> str:
+    """What a connection of `role` asks for at its start, as libpq's `options` has it."""
     session = {
         "role": role,
         "statement_timeout": STATEMENT_TIMEOUT_MS[role],
@@ -81,6 +79,13 @@ def _options(settings: Settings, role: Role, size: int, **more: str) -> dict[str
         "timezone": "UTC",
         **more,
     }
+    return " ".join(f"-c {name}={value}" for name, value in session.items())
+
+
+def _options(settings: Settings, role: Role, size: int, **more: str) -> dict[str, Any]:
+    # SQLAlchemy's own switch would print each once more, past the form of our logs.
+    level = logging.INFO if settings.sql_echo else logging.WARNING
+    logging.getLogger("sqlalchemy.engine").setLevel(level)
     return {
         "pool_size": size,
         "max_overflow": settings.database_max_overflow,
@@ -95,6 +100,6 @@ def _options(settings: Settings, role: Role, size: int, **more: str) -> dict[str
             # A server that is gone without a word is noticed by this, and not after a quarter of an
             # hour, as TCP has it.
             "tcp_user_timeout": SILENT_MS,
-            "options": " ".join(f"-c {name}={value}" for name, value in session.items()),
+            "options": session_options(role, **more),
         },
     }

@@ -66,7 +66,7 @@ def embed_messages(task: Task, messages: dict[str, list[str]], alone: bool = Fal
 def claim(resources: Resources, tenant_id: str, ids: Sequence[UUID], alone: bool) -> list[Claimed]:
     """Claim the pending ones of `ids`, with others of the tenant up to a full batch.
 
-    `alone` claims a message that failed before, and nothing beside it.
+    `alone` claims one of them, which may have failed before, and nothing beside it.
     """
     most = claim_size(resources)
     with resources.engine.begin() as connection:
@@ -81,7 +81,7 @@ def claim(resources: Resources, tenant_id: str, ids: Sequence[UUID], alone: bool
                 "alone": alone,
                 "lease": resources.settings.embedding_lease_seconds,
                 "max_attempts": resources.settings.embedding_max_attempts,
-                "budget": CLAIM_CHARACTERS,
+                "budget": 1 if alone else CLAIM_CHARACTERS,
             },
         )
         return [Claimed(*row) for row in rows]

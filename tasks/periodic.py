@@ -29,7 +29,7 @@ from tasks.retention import SCHEDULE
 from tasks.sending import TASK_OF
 from tasks.stalled import purge, stalled_jobs
 from tasks.statistics import refresh_old
-from tasks.sweeping import overdue_messages, sweep_lots
+from tasks.sweeping import SWEEP_MESSAGES, overdue_messages, sweep_lots
 
 log = structlog.get_logger(__name__)
 
@@ -64,15 +64,16 @@ def reindex(resources: Resources, turn: Turn) -> bool:
 
 def embed_pending(resources: Resources, turn: Turn) -> bool:
     """Embed what is pending: a restored message, one that is tried again, one of another time."""
-    lots = sweep_lots(overdue_messages(resources, grace=0))
+    lots, _ = sweep_lots(overdue_messages(resources, grace=0), SWEEP_MESSAGES)
     if lots:
         resources.check_model()
     embedded = 0
-    for tenant_id, ids, alone in lots:
-        if obstacle := resources.obstacle(tried=alone):
+    for tenant_id, ids, tried in lots:
+        if obstacle := resources.obstacle(tried=tried):
             log.warning("messages_left_pending", reason=obstacle)
             break
-        claimed = claim(resources, tenant_id, ids, alone)
+        # Of those that were tried one of a lot, and the others when this comes round.
+        claimed = claim(resources, tenant_id, ids, tried)
         embed_claimed(resources, tenant_id, claimed)
         resources.answers.changed(tenant_id)
         if resources.growth.add(tenant_id, len(claimed)):

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cached_property
-from typing import ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
+from uuid import UUID
 
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
@@ -20,12 +21,24 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 
+class Place(NamedTuple):
+    """A message's place in the order of tenants and ids; by itself, the one before all."""
+
+    tenant_id: str = ""
+    id: UUID = UUID(int=0)
+
+
+BEFORE_ALL = Place()
+
+
 class Resources:
     """Opened on first use, which must come after the fork: no thread or socket survives it."""
 
     def __init__(self, settings: Settings, metrics: WorkMetrics | None = None) -> None:
         self.settings = settings
         self.metrics = metrics or WorkMetrics(CollectorRegistry())
+        # Up to where this process has swept.
+        self.swept = BEFORE_ALL
 
     @cached_property
     def engine(self) -> Engine:

@@ -38,9 +38,9 @@ def send_embedding(
 ) -> None:
     """Ask the workers to embed `messages` (tenant to ids).
 
-    `alone` names one message that failed before; `origins` are the spans that it is for, if not the
-    one at work. Raises kombu's `OperationalError` when the broker cannot be reached; there is no
-    further try, for the sweep is one.
+    They are claimed one by one when `alone`, for they failed before; `origins` are the spans that
+    it is for, if not the one at work. Raises kombu's `OperationalError` when the broker cannot be
+    reached; there is no further try, for the sweep is one.
     """
     _send(
         app,

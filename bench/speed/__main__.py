@@ -6,6 +6,8 @@ Starts servers of its own. `docs/speed.md` says what each figure is, and what it
 """
 
 import os
+import signal
+import sys
 from pathlib import Path
 
 import click
@@ -65,6 +67,8 @@ def main(
     folder: Path | None,
 ) -> None:
     """Measure the service beside its parts, and print a table."""
+    # In order, with its servers.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         plan = Plan(texts(dataset), wanted, rounds, seconds, large)
     except DatasetError as error:

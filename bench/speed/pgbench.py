@@ -17,7 +17,7 @@ from bench.speed.processes import Spent
 from bench.speed.running import Service
 from cli.accounts import account_for
 from cli.programs import postgres_programs
-from db.engine import _options
+from db.engine import session_options
 from memory.settings import Settings
 
 THREADS = 2
@@ -113,7 +113,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "PGDATABASE": address.path.lstrip("/"),
         "PGUSER": address.username or "",
         "PGPASSWORD": address.password or "",
-        "PGOPTIONS": _options(settings, "memory_api", 1)["connect_args"]["options"],
+        "PGOPTIONS": session_options("memory_api"),
     }
 
 

@@ -17,7 +17,7 @@ from memory.embedding.protocol import Vectors
 
 # Rows of an earlier failed attempt are claimed alone, or a poison message would use up the
 # attempts of all that lie beside it. `budget` bounds the characters of one claim, so that it
-# is embedded well within its lease; the first row always fits.
+# is embedded well within its lease; the first row always fits, and with a budget of 1 no other.
 CLAIM_PENDING = text("""
 /* claim_pending */
 with named as (
@@ -124,14 +124,16 @@ where tenant_id = :tenant_id and messages.id = input.id
   and content_version = input.version and embedding_status = 'pending'
 """)
 
-# Across tenants: the sweep. A new message is left to its own task for `grace` seconds.
+# Across tenants: the sweep. A new message is left to its own task for `grace` seconds. Only what is
+# behind the place given, in the order of the index of what is pending.
 OVERDUE = text("""
 /* overdue */
 select tenant_id, id, embedding_attempts from messages
 where embedding_status = 'pending' and embedding_attempts < :max_attempts
   and case when claimed_until is null then ingested_at < now() - make_interval(secs => :grace)
     else claimed_until < now() end
-limit :most
+  and (tenant_id, id) > (:tenant_id, cast(:id as uuid))
+order by tenant_id, id limit :most
 """)
 
 # Across tenants: the sweep. The last claim ran out without a word, so its worker was killed.

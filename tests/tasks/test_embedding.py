@@ -13,7 +13,6 @@ from memory.embedding.protocol import Purpose, Vectors
 from memory.errors import EmbeddingRejectedError, EmbeddingUnavailableError
 from tasks.embedding import CLAIM_CHARACTERS, CLAIM_MESSAGES, claim, embed_claimed
 from tasks.resources import Resources
-from tasks.sweeping import sweep_lots
 from tests.db.rows import add_message
 
 ONE = text(
@@ -207,22 +206,6 @@ def test_a_long_message_has_a_vector_a_part(resources: Resources, owner: Connect
     resources.models.use(MODEL, Halves(ValueError()))
     embed_claimed(resources, "acme", claimed)
     assert owner.scalar(VECTORS, {"id": message_id}) == 2
-
-
-def test_sweep_lots_keeps_what_failed_apart(owner: Connection) -> None:
-    fresh = [add_message(owner) for _ in range(CLAIM_MESSAGES + 1)]
-    failed = add_message(owner, attempts=2)
-    rows = owner.execute(
-        text("select tenant_id, id, embedding_attempts from messages order by id")
-    ).all()
-    lots = sweep_lots(rows)
-    assert [(len(ids), alone) for _, ids, alone in lots] == [
-        (CLAIM_MESSAGES, False),
-        (1, False),
-        (1, True),
-    ]
-    assert lots[-1][1] == [failed]
-    assert [id_ for _, ids, alone in lots if not alone for id_ in ids] == fresh
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
