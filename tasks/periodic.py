@@ -68,11 +68,11 @@ def embed_pending(resources: Resources, turn: Turn) -> bool:
     if lots:
         resources.check_model()
     embedded = 0
-    for tenant_id, ids, tried in lots:
+    claims = [(lot.tenant_id, ids, lot.tried) for lot in lots for ids in lot.claims]
+    for tenant_id, ids, tried in claims:
         if obstacle := resources.obstacle(tried=tried):
             log.warning("messages_left_pending", reason=obstacle)
             break
-        # Of those that were tried one of a lot, and the others when this comes round.
         claimed = claim(resources, tenant_id, ids, tried)
         embed_claimed(resources, tenant_id, claimed)
         resources.answers.changed(tenant_id)

@@ -41,6 +41,11 @@ class Lot(NamedTuple):
         """Whether there is no room for another."""
         return len(self.ids) == (TRIED_MESSAGES if self.tried else CLAIM_MESSAGES)
 
+    @property
+    def claims(self) -> list[list[UUID]]:
+        """The ids of each claim that it takes."""
+        return [[id_] for id_ in self.ids] if self.tried else [self.ids]
+
 
 @shared_task(name="sweep_pending", base=Task, bind=True)
 def sweep_pending(task: Task) -> str:
