@@ -11,6 +11,7 @@ import threading
 import time
 from typing import Any
 
+import billiard.pool
 import celery
 import structlog
 from billiard.process import active_children
@@ -26,6 +27,9 @@ log = structlog.get_logger(__name__)
 GIVE_BACK_SECONDS = 5.0
 AGAIN_SECONDS = 1.0
 HURRIED = threading.Event()
+# Tenths of a second. A process of the pool that ends waits until word of its last task has arrived,
+# half a minute as it comes; word that was on its way when the worker was told to stop never does.
+billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 20
 
 
 @worker_shutting_down.connect

@@ -3,10 +3,12 @@
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
+from billiard.pool import Worker
 from celery.worker import state
 
 from memory.settings import Settings
@@ -70,3 +72,10 @@ def test_told_twice_it_hurries(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(begun) == 1
     finally:
         stopping.HURRIED.clear()
+
+
+def test_a_process_does_not_wait_long_for_word_that_is_lost() -> None:
+    unheard = SimpleNamespace(on_ready_counter=SimpleNamespace(value=0))
+    began = time.monotonic()
+    assert not Worker._ensure_messages_consumed(unheard, completed=1)
+    assert time.monotonic() - began < 10
