@@ -66,7 +66,7 @@ class Asker:
         except (OSError, TimeoutError) as error:
             outcome = type(error).__name__
         ended = time.monotonic()
-        excused = self.windows.excuses(began, ended)
+        excused = self.windows.excuses(began, ended, target)
         self._answers[outcome if isinstance(outcome, str) else str(outcome.status)] += 1
         if wrong := fault_of(outcome, expected, ended - began, excused):
             self.ledger.note_wrong(f"{method} {target[:80]}: {wrong}")

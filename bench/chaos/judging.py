@@ -19,6 +19,8 @@ STARVED = 2.0
 PROBLEM = "application/problem+json"
 # For so long a provider that failed may be left alone, which is the fault's doing too.
 LEFT_ALONE_SECONDS = 35.0
+# What a search by meaning alone has in its URL: where another is degraded, it is a 503.
+BY_MEANING = "mode=semantic"
 
 
 @dataclass
@@ -43,14 +45,16 @@ class Windows:
         self._windows.append(window)
         return window
 
-    def excuses(self, began: float, ended: float) -> frozenset[Excuse]:
-        """What is excused of a request that lasted so long."""
+    def excuses(self, began: float, ended: float, target: str = "") -> frozenset[Excuse]:
+        """What is excused of a request for `target` that lasted so long."""
         found: set[Excuse] = set()
         for each in self._windows:
             if each.began <= ended:
                 found |= each.excuses if each.ended >= began else set()
                 left_alone = each.ended + LEFT_ALONE_SECONDS >= began
                 found |= each.excuses & {"degraded"} if left_alone else set()
+        if BY_MEANING in target and "degraded" in found:
+            found.add("503")
         return frozenset(found)
 
 

@@ -73,3 +73,14 @@ def test_a_provider_is_left_alone_for_a_while_afterwards() -> None:
     window.ended = window.began
     assert windows.excuses(window.ended + 20, window.ended + 21) == {"degraded"}
     assert windows.excuses(window.ended + 60, window.ended + 61) == NOTHING
+
+
+def test_where_a_search_would_be_degraded_one_by_meaning_alone_is_a_503() -> None:
+    windows = Windows()
+    window = windows.open("provider answers 500", frozenset({"degraded"}))
+    window.ended = window.began
+    after = window.ended + 20, window.ended + 21
+    assert windows.excuses(*after, "/v1/memory/search?query=a&mode=semantic") >= {"503"}
+    assert windows.excuses(*after, "/v1/memory/search?query=a&mode=hybrid") == {"degraded"}
+    later = window.ended + 60, window.ended + 61
+    assert windows.excuses(*later, "/v1/memory/search?query=a&mode=semantic") == NOTHING
