@@ -38,6 +38,12 @@ TIMES = choices("""
     last Friday|in the spring|two weeks ago|yesterday evening|on the way home|before the holidays
     |at half past nine|every Tuesday|when it rained|in November|after the move|this morning
 """)
+# Most words of a language are rare: with surnames of two parts, of which there are 400, some words
+# of each text stand in few others.
+BEGINNINGS = choices("Al|Ber|Cor|Dan|El|Fer|Gor|Hal|Is|Jan|Kes|Lor|Mar|Nev|Or|Pal|Ros|Sel|Tor|Vin")
+ENDINGS = choices("""
+    bach|brook|castel|dahl|dorf|elli|feld|gard|holm|ine|kamp|land|mann|nik|oso|quist|rup|stein|vik|wood
+""")
 COMMENTS = choices("""
     It took far longer than anyone had thought.|Honestly, it made my whole week.|I would do it again
     tomorrow.|We should talk about the money, though.|The neighbours were kind about it.|Nobody had
@@ -45,8 +51,9 @@ COMMENTS = choices("""
     |Next time I will bring the children.|The doctor says it is nothing to fear.
 """)
 ASKED = choices("""
-    When did {person} say something about {thing}?|Where was {person} {time}?|Who {deed} {thing}?
-    |What happened at {place} {time}?|What does {person} think of {thing}?
+    When did {person} say something about {thing}?|Where was {person} {time}?
+    |Did {person} say who {deed} {thing}?
+    |What happened to {person} at {place} {time}?|What does {person} think of {thing}?
     |Why was {person} at {place}?
 """)
 
@@ -86,17 +93,21 @@ def _distinct(endless: Iterator[str], count: int) -> list[str]:
 def _messages(draw: random.Random) -> Iterator[str]:
     while True:
         said = [
-            f"{draw.choice(PEOPLE)} {draw.choice(DEEDS)} {draw.choice(THINGS)}"
+            f"{draw.choice(PEOPLE)} {_surname(draw)} {draw.choice(DEEDS)} {draw.choice(THINGS)}"
             f" at {draw.choice(PLACES)} {draw.choice(TIMES)}."
             for _ in range(draw.choice((1, 1, 2)))
         ]
         yield f"{draw.choice(PEOPLE)}: {' '.join(said)} {draw.choice(COMMENTS)}"
 
 
+def _surname(draw: random.Random) -> str:
+    return draw.choice(BEGINNINGS) + draw.choice(ENDINGS)
+
+
 def _questions(draw: random.Random) -> Iterator[str]:
     while True:
         yield draw.choice(ASKED).format(
-            person=draw.choice(PEOPLE),
+            person=f"{draw.choice(PEOPLE)} {_surname(draw)}",
             thing=draw.choice(THINGS),
             place=draw.choice(PLACES),
             time=draw.choice(TIMES),
