@@ -20,7 +20,7 @@ SHORT = {
     "tasks sent twice, shuffled",
 }
 
-pytestmark = pytest.mark.timeout(240)  # the seven processes of a whole service start
+pytestmark = pytest.mark.timeout(300)  # the seven processes of a whole service start
 
 
 @pytest.fixture
