@@ -29,7 +29,7 @@ from tasks.retention import SCHEDULE
 from tasks.sending import TASK_OF
 from tasks.stalled import purge, stalled_jobs
 from tasks.statistics import refresh_old
-from tasks.sweeping import SWEEP_MESSAGES, overdue_messages, sweep_lots
+from tasks.sweeping import overdue_messages, sweep_lots
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,8 @@ def reindex(resources: Resources, turn: Turn) -> bool:
 
 def embed_pending(resources: Resources, turn: Turn) -> bool:
     """Embed what is pending: a restored message, one that is tried again, one of another time."""
-    lots, _ = sweep_lots(overdue_messages(resources, grace=0), SWEEP_MESSAGES)
+    overdue = overdue_messages(resources, grace=0)
+    lots, _ = sweep_lots(overdue, most=len(overdue))
     if lots:
         resources.check_model()
     embedded = 0

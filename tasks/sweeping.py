@@ -75,7 +75,7 @@ def overdue_messages(
     with resources.engine.begin() as connection:
         failed = connection.execute(FAIL_EXHAUSTED, attempts).all()
         overdue = list(connection.execute(OVERDUE, {**scope, **behind._asdict()}))
-        if behind != BEFORE_ALL:
+        if behind != BEFORE_ALL and len(overdue) < SWEEP_MESSAGES:
             seen = {row.id for row in overdue}
             first = connection.execute(OVERDUE, {**scope, **BEFORE_ALL._asdict()})
             overdue += [row for row in first if row.id not in seen]

@@ -7,7 +7,6 @@ with exit code 1 when anything that was acknowledged is lost, doubled, stuck or 
 
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from rich.console import Console
 from bench.chaos.disk import mount_small_disk, unmount
 from bench.chaos.playing import KINDS, Plan, play
 from bench.chaos.table import tell
+from bench.serving import end_in_order
 
 SEEDS = 1_000_000
 
@@ -31,8 +31,7 @@ SEEDS = 1_000_000
 @click.option("--keep", type=click.Path(path_type=Path), help="Leave the logs in this folder.")
 def main(faults: int, seed: int | None, minutes: float, kinds: str, keep: Path | None) -> None:
     """Make faults while a service is used, and look whether it keeps what it promises."""
-    # In order, with its servers.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_in_order()
     console = Console(width=100)
     seed = random.randrange(SEEDS) if seed is None else seed
     words = [word.strip() for word in kinds.split(",") if word.strip()]

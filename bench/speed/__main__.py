@@ -6,14 +6,13 @@ Starts servers of its own. `docs/speed.md` says what each figure is, and what it
 """
 
 import os
-import signal
-import sys
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from bench.conversations import DatasetError
+from bench.serving import end_in_order
 from bench.speed import embedding, picture, reads, report, starting, writes
 from bench.speed.loading import client_alone
 from bench.speed.plan import IDS, Plan
@@ -67,8 +66,7 @@ def main(
     folder: Path | None,
 ) -> None:
     """Measure the service beside its parts, and print a table."""
-    # In order, with its servers.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_in_order()
     try:
         plan = Plan(texts(dataset), wanted, rounds, seconds, large)
     except DatasetError as error:

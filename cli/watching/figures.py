@@ -238,11 +238,13 @@ def gauges_of(answers: Sequence[Answer], part: Part) -> list[Counts]:
 def pools(answers: Sequence[Answer]) -> Iterator[tuple[str, tuple[float, float]]]:
     """The fuller of what requests and searches have of connections, in use and at most, by API."""
     for answer in answers:
-        gauges = [answer.page.gauges] if answer.page else []
+        if answer.page is None:
+            continue
+        gauges = answer.page.gauges
         found = [
-            (total(gauges[0], IN_USE, pool=pool), most)
+            (total(gauges, IN_USE, pool=pool), most)
             for pool in POOLS
-            if (most := highest(gauges, MOST, pool=pool))
+            if (most := highest([gauges], MOST, pool=pool))
         ]
         if found:
             yield answer.address.url, max(found, key=lambda pool: pool[0] / pool[1])
